@@ -1,0 +1,1 @@
+"""The command `dockerapi`, also as `python -m dockerapi`."""

@@ -1,0 +1,1 @@
+"""Docker's API over HTTP: routes, versions, errors."""

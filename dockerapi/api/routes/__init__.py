@@ -1,0 +1,1 @@
+"""Route rows, one module for each tag of the specification."""

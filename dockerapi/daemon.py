@@ -1,0 +1,1 @@
+"""The daemon: the one place that knows every part."""

@@ -1,0 +1,1 @@
+"""Docker 1.2's job engine, typed."""

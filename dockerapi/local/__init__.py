@@ -1,0 +1,1 @@
+"""The embedded engine: real containers on this host."""

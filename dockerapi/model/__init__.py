@@ -1,0 +1,1 @@
+"""The API's vocabulary: typed requests and answers, filters, references, versions."""

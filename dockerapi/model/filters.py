@@ -1,0 +1,102 @@
+"""The `filters` of list operations: names with sets of wanted values.
+
+Source: the parameter `filters` of the specification; both encodings (a list of values, and the
+older object with `true` for each value).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from dockerapi.model.malformed import Malformed
+
+
+class Filters:
+    """Wanted values by filter name; a name that is absent lets everything pass."""
+
+    def __init__(self, values: Mapping[str, Collection[str]] | None = None) -> None:
+        self._values: dict[str, tuple[str, ...]] = {
+            name: tuple(wanted) for name, wanted in (values or {}).items()
+        }
+
+    @classmethod
+    def parse(cls, text: str, allowed: Collection[str]) -> Filters:
+        """Read a `filters` parameter; empty text is no filter.
+
+        Raises `Malformed` for what is not such JSON, and for a name that is not in `allowed`.
+        """
+        if not text:
+            return cls()
+        try:
+            decoded = json.loads(text)
+        except ValueError:
+            raise Malformed("invalid filter: not a JSON object") from None
+        if not isinstance(decoded, dict):
+            raise Malformed("invalid filter: not a JSON object")
+        values: dict[str, list[str]] = {}
+        for name, wanted in decoded.items():
+            if name not in allowed:
+                raise Malformed(f"invalid filter '{name}'")
+            if isinstance(wanted, list) and all(isinstance(item, str) for item in wanted):
+                values[name] = wanted
+            elif isinstance(wanted, dict):
+                values[name] = [key for key, on in wanted.items() if on]
+            else:
+                raise Malformed(f"invalid filter: the values of '{name}' are no list of strings")
+        return cls(values)
+
+    def __bool__(self) -> bool:
+        return any(self._values.values())
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, wanted in self._values.items() if wanted)
+
+    def get(self, name: str) -> tuple[str, ...]:
+        """Return the wanted values of `name`, perhaps none."""
+        return self._values.get(name, ())
+
+    def exact(self, name: str, *values: str) -> bool:
+        """Tell whether `name` is unset or wants one of `values`."""
+        wanted = self.get(name)
+        return not wanted or any(value in wanted for value in values)
+
+    def pattern(self, name: str, *values: str) -> bool:
+        """Tell whether `name` is unset, or one of its regular expressions is found in `values`.
+
+        A text that is no regular expression is compared as it is, as dockerd does.
+        """
+        wanted = self.get(name)
+        if not wanted:
+            return True
+        for text in wanted:
+            try:
+                found = re.compile(text).search
+            except re.error:
+                if text in values:
+                    return True
+                continue
+            if any(found(value) for value in values):
+                return True
+        return False
+
+    def labels(self, labels: Mapping[str, str], name: str = "label") -> bool:
+        """Tell whether `labels` has every wanted `key` or `key=value`."""
+        for text in self.get(name):
+            key, equals, value = text.partition("=")
+            if key not in labels or (equals and labels[key] != value):
+                return False
+        return True
+
+    def truth(self, name: str, default: bool) -> bool:
+        """Return the truth value that `name` wants; raise `Malformed` where it is none."""
+        wanted = self.get(name)
+        if not wanted:
+            return default
+        values = {value.lower() for value in wanted}
+        if values <= {"1", "true", "t"}:
+            return True
+        if values <= {"0", "false", "f"}:
+            return False
+        raise Malformed(f"invalid filter '{name}={wanted[0]}'")

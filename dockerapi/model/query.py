@@ -1,0 +1,49 @@
+"""A query string with dockerd's rules for reading its values."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from dockerapi.model.malformed import Malformed
+
+_FALSE = frozenset({"", "0", "no", "false", "none"})
+
+
+class Query:
+    """The values of a query string, by name; the first of several counts (`all` has every one)."""
+
+    def __init__(self, text: str) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
+            self._values.setdefault(name, []).append(value)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the first value of `name`, or `default` where it is missing."""
+        values = self._values.get(name)
+        return values[0] if values else default
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of `name`, in order."""
+        return list(self._values.get(name, ()))
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        """Return the truth of `name` as dockerd reads it: all but empty, 0, no, false, none."""
+        if name not in self._values:
+            return default
+        return self.text(name).strip().lower() not in _FALSE
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """Return the whole number `name`, or `default` where it is missing or empty.
+
+        Raises `Malformed` in the words of Go's strconv, as dockerd does.
+        """
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            return int(text)
+        except ValueError:
+            raise Malformed(f'strconv.Atoi: parsing "{text}": invalid syntax') from None

@@ -1,0 +1,1 @@
+"""Listening: host strings, endpoints, the gate, TLS, systemd, and the jobs that use them."""

@@ -1,0 +1,1 @@
+"""The plugin's half of twistd: options and the service they make."""

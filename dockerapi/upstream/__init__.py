@@ -1,0 +1,1 @@
+"""The forwarding engine: an engine that already exists."""

@@ -1,0 +1,1 @@
+"""Protocols without I/O, usable from both ends."""

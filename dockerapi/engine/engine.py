@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from dockerapi.engine.activation import Activation
 from dockerapi.engine.answers import Answer, Hijack, Response, Stream
+from dockerapi.engine.backend import Facts
 from dockerapi.engine.errors import (
     AlreadyRegistered,
     AlreadyRun,
@@ -74,6 +75,7 @@ class Engine:
     :ivar events: the bus of this engine.
     :ivar activation: fired when the engine may serve.
     :ivar metrics: counters of all jobs.
+    :ivar facts: what every answer tells of the engine.
     :ivar logging: whether runs are logged.
     :ivar authorize: awaited before each run; raises `Forbidden` to refuse. None allows all.
     :ivar filter_answer: sees every answer on its way out. None leaves them as they are.
@@ -85,6 +87,7 @@ class Engine:
         self.events = EventBus()
         self.activation = Activation()
         self.metrics = JobMetrics()
+        self.facts = Facts()
         self.logging = logging
         self.authorize: Authorize | None = None
         self.filter_answer: FilterAnswer | None = None

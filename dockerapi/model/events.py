@@ -1,0 +1,166 @@
+"""The operation SystemEvents: its request, which events it wants, and how each version writes them.
+
+Source: `GET /events` and `EventMessage` of the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
+
+import attrs
+import msgspec
+
+from dockerapi.model.envelope import Envelope
+from dockerapi.model.filters import Filters
+from dockerapi.model.query import Query
+from dockerapi.model.timestamps import NANOSECONDS, parse_unix
+from dockerapi.model.versions import Version
+
+_FILTERS = frozenset(
+    [
+        "config",
+        "container",
+        "daemon",
+        "event",
+        "image",
+        "label",
+        "network",
+        "node",
+        "plugin",
+        "scope",
+        "secret",
+        "service",
+        "type",
+        "volume",
+    ]
+)
+#: The types whose events a filter of the same name picks by id or name.
+_OBJECTS = ("container", "network", "volume", "plugin", "daemon", "node", "secret", "service")
+#: From here on the members `status`, `id` and `from` are gone, and JSON lines have their own type.
+_BARE = Version(1, 52)
+_JSON_SEQUENCE = "application/json-seq"
+_NDJSON = "application/x-ndjson"
+_RECORD_SEPARATOR = b"\x1e"
+
+
+class Occurrence(Protocol):
+    """An event, as the events bus has it."""
+
+    @property
+    def type(self) -> str: ...  # noqa: D102
+    @property
+    def action(self) -> str: ...  # noqa: D102
+    @property
+    def actor(self) -> str: ...  # noqa: D102
+    @property
+    def attributes(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def time_ns(self) -> int: ...  # noqa: D102
+    @property
+    def scope(self) -> str: ...  # noqa: D102
+
+
+@attrs.frozen
+class EventsRequest:
+    """What events are wanted, and how they are to be written.
+
+    :ivar since: nanoseconds since 1970, or None for only what happens from now on.
+    :ivar until: nanoseconds since 1970, or None for no end.
+    :ivar content_type: media type of the stream.
+    """
+
+    since: int | None
+    until: int | None
+    filters: Filters
+    version: Version
+    content_type: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for bad times and unknown filters."""
+        query = Query(envelope.query)
+        since = query.text("since")
+        until = query.text("until")
+        return cls(
+            parse_unix("since", since) if since else None,
+            parse_unix("until", until) if until else None,
+            Filters.parse(query.text("filters"), _FILTERS),
+            version,
+            _negotiate(envelope.header(b"accept") or b"", version),
+        )
+
+    def wants(self, event: Occurrence) -> bool:
+        """Tell whether `event` passes the filters and is not past `until`."""
+        if self.until is not None and event.time_ns > self.until:
+            return False
+        if not self.filters:
+            return True
+        return (
+            self.filters.exact("type", event.type)
+            and self.filters.exact("scope", event.scope)
+            and self._action(event.action)
+            and self.filters.labels(event.attributes)
+            and all(self._object(event, kind) for kind in _OBJECTS)
+            and self._image(event)
+        )
+
+    def encode(self, event: Occurrence) -> bytes:
+        """Write `event` as one line of the stream."""
+        line = msgspec.json.encode(self._message(event)) + b"\n"
+        return _RECORD_SEPARATOR + line if self.content_type == _JSON_SEQUENCE else line
+
+    def _message(self, event: Occurrence) -> dict[str, object]:
+        message: dict[str, object] = {}
+        if self.version < _BARE and event.type in ("container", "image"):
+            message["status"] = event.action
+            message["id"] = event.actor
+            if event.type == "container":
+                message["from"] = event.attributes.get("image", "")
+        message |= {
+            "Type": event.type,
+            "Action": event.action,
+            "Actor": {"ID": event.actor, "Attributes": event.attributes},
+            "scope": event.scope,
+            "time": event.time_ns // NANOSECONDS,
+            "timeNano": event.time_ns,
+        }
+        return message
+
+    def _action(self, action: str) -> bool:
+        # `exec_start: sh -c ...` is wanted by `exec_start` too, and `health_status: healthy`
+        # by `health_status`.
+        return self.filters.exact("event", action, action.partition(":")[0])
+
+    def _object(self, event: Occurrence, kind: str) -> bool:
+        wanted = self.filters.get(kind)
+        if not wanted:
+            return True
+        if event.type != kind:
+            return False
+        name = event.attributes.get("name", "")
+        return any(item == name or event.actor.startswith(item) for item in wanted if item)
+
+    def _image(self, event: Occurrence) -> bool:
+        wanted = self.filters.get("image")
+        if not wanted:
+            return True
+        if event.type == "image":
+            name, identity = event.attributes.get("name", ""), event.actor
+        else:
+            name, identity = event.attributes.get("image", ""), ""
+        known = {name, _without_tag(name), identity, identity.removeprefix("sha256:")}
+        return any(item in known or _without_tag(item) == name for item in wanted if item)
+
+
+def _without_tag(name: str) -> str:
+    head, slash, tail = name.rpartition("/")
+    return head + slash + tail.partition(":")[0]
+
+
+def _negotiate(accept: bytes, version: Version) -> str:
+    offered = [part.partition(b";")[0].strip().lower() for part in accept.split(b",")]
+    for media_type in offered:
+        if media_type.decode("latin-1") in (_JSON_SEQUENCE, _NDJSON):
+            return media_type.decode("latin-1")
+    return "application/jsonl" if version >= _BARE else "application/json"

@@ -1,0 +1,107 @@
+"""Events as a client reads them: the past, then live, until the end."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from dockerapi.engine.answers import Stream
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.events import Event
+from dockerapi.local.event_stream import EventStreams
+from dockerapi.model.envelope import Envelope
+
+
+class RecordingSink:
+    """Keeps what is written; `stall` makes writes wait."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.stall: Deferred[None] | None = None
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+        if self.stall is not None:
+            await self.stall
+
+    async def close_write(self) -> None:
+        raise AssertionError("the API ends the stream, not the handler")
+
+    def abort(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    @property
+    def actions(self) -> list[str]:
+        return [json.loads(line)["Action"] for line in self.data.splitlines()]
+
+
+class EventStreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.engine = Engine()
+        self.engine.activation.activate()
+        self.clock = Clock()
+        streams = EventStreams(self.engine.events, self.clock)
+        self.engine.register("SystemEvents", streams.events, follows=True)
+
+    def publish(self, action: str) -> None:
+        self.engine.events.publish(Event("container", action, "ab" * 32))
+
+    def follow(self, query: str = "") -> tuple[RecordingSink, Deferred[None]]:
+        envelope = Envelope(path="/events", query=query)
+        answer = self.successResultOf(self.engine.job("SystemEvents", envelope=envelope).run())
+        assert isinstance(answer, Stream)
+        self.answer = answer
+        sink = RecordingSink()
+        return sink, Deferred.fromCoroutine(answer.serve(sink))
+
+    def test_live_events_only_from_now_on(self) -> None:
+        self.publish("past")
+        sink, served = self.follow()
+        self.publish("one")
+        self.publish("two")
+        self.assertEqual(sink.actions, ["one", "two"])
+        self.assertNoResult(served)
+        self.engine.events.close()
+        self.successResultOf(served)
+
+    def test_the_past_first_when_asked_for(self) -> None:
+        self.publish("past")
+        sink, _ = self.follow("since=1")
+        self.publish("live")
+        self.assertEqual(sink.actions, ["past", "live"])
+
+    def test_an_end_in_the_past_ends_at_once(self) -> None:
+        self.publish("past")
+        sink, served = self.follow(f"since=1&until={time.time() + 1:.3f}")
+        self.assertNoResult(served)
+        self.clock.advance(1.1)
+        self.successResultOf(served)
+        sink, served = self.follow("since=1&until=2")
+        self.successResultOf(served)
+        self.assertEqual(sink.actions, [])
+
+    def test_leaving_forgets_the_subscription(self) -> None:
+        _, served = self.follow()
+        self.assertEqual(self.engine.events.listeners, 1)
+        served.cancel()
+        self.failureResultOf(served)
+        self.assertEqual(self.engine.events.listeners, 0)
+        self.assertEqual(self.engine.running, ())
+
+    def test_a_stalled_reader_loses_its_place_not_our_memory(self) -> None:
+        envelope = Envelope(path="/events")
+        answer = self.successResultOf(self.engine.job("SystemEvents", envelope=envelope).run())
+        sink = RecordingSink()
+        sink.stall = Deferred()
+        served = Deferred.fromCoroutine(answer.serve(sink))
+        for number in range(5000):
+            self.publish(str(number))
+        self.assertEqual(len(sink.actions), 1)
+        sink.stall.callback(None)
+        error = self.failureResultOf(served).value
+        self.assertIn("too far behind", str(error))
+        self.assertEqual(self.engine.events.listeners, 0)

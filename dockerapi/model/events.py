@@ -17,26 +17,9 @@ from dockerapi.model.query import Query
 from dockerapi.model.timestamps import NANOSECONDS, parse_unix
 from dockerapi.model.versions import Version
 
-_FILTERS = frozenset(
-    [
-        "config",
-        "container",
-        "daemon",
-        "event",
-        "image",
-        "label",
-        "network",
-        "node",
-        "plugin",
-        "scope",
-        "secret",
-        "service",
-        "type",
-        "volume",
-    ]
-)
 #: The types whose events a filter of the same name picks by id or name.
 _OBJECTS = ("container", "network", "volume", "plugin", "daemon", "node", "secret", "service")
+_FILTERS = frozenset((*_OBJECTS, "config", "event", "image", "label", "scope", "type"))
 #: From here on the members `status`, `id` and `from` are gone, and JSON lines have their own type.
 _BARE = Version(1, 52)
 _JSON_SEQUENCE = "application/json-seq"

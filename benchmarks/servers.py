@@ -1,0 +1,139 @@
+"""Servers to measure, each started on a unix socket in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from benchmarks.load import Connection, get
+
+
+class Server:
+    """A server under test: started in `directory`, listening on `socket`.
+
+    :ivar name: its column in the table.
+    :ivar first_answer: seconds from its start to its first answer to `/_ping`.
+    """
+
+    def __init__(self, name: str, directory: Path, command: Iterable[str]) -> None:
+        self.name = name
+        self.directory = directory
+        directory.mkdir(parents=True)
+        self.socket = str(directory / "s")
+        self._command = [part.format(d=directory, s=self.socket) for part in command]
+        self._log = (directory / "log").open("wb")
+        self.first_answer = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait for its first answer."""
+        before = time.perf_counter()
+        self.process = subprocess.Popen(
+            self._command, stdout=self._log, stderr=self._log, cwd=self.directory.parent
+        )
+        while True:
+            try:
+                client = Connection(self.socket)
+                client.send(get("/_ping"))
+                client.receive()
+                client.close()
+                break
+            except OSError:
+                if self.process.poll() is not None or time.perf_counter() - before > 60:
+                    text = (self.directory / "log").read_text(errors="replace")
+                    raise RuntimeError(f"{self.name} did not start:\n{text[-2000:]}") from None
+                time.sleep(0.002)
+        self.first_answer = time.perf_counter() - before
+
+    def stop(self) -> None:
+        """End it and unmount and remove what it left."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._log.close()
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in reversed(mounts):
+            if mount.startswith(f"{self.directory}/"):
+                subprocess.run(["umount", "-l", mount], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def docker(self, *args: str, stdin: bytes = b"") -> bytes:
+        """Run the docker CLI against this server and return its output; it must succeed."""
+        environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}"}
+        done = subprocess.run(
+            ["docker", *args], input=stdin, capture_output=True, env=environment, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: docker {args}: {done.stderr.decode()}")
+        return done.stdout
+
+    def memory(self) -> int:
+        """Return the PSS in bytes of the server, its children, and its containers' monitors."""
+        assert self.process is not None
+        total = 0
+        for process in psutil.process_iter(["pid", "name", "cmdline"]):
+            try:
+                line = " ".join(process.info["cmdline"] or ())
+                mine = process.pid == self.process.pid or str(self.directory) in line
+                monitor = process.info["name"] in (
+                    "conmon",
+                    "containerd-shim-runc-v2",
+                    "containerd",
+                )
+                family = any(parent.pid == self.process.pid for parent in process.parents())
+                if mine or (family and monitor) or (family and process.info["name"] == "dockerd"):
+                    total += process.memory_full_info().pss
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return total
+
+
+def dockerd(directory: Path) -> Server:
+    """Debian's dockerd with a data root of its own."""
+    return Server(
+        "dockerd",
+        directory / "dockerd",
+        ["dockerd", "--data-root", "{d}/data", "--exec-root", "{d}/exec", "-p", "{d}/pid"]
+        + ["-H", "unix://{s}", "--bip", "10.213.7.1/24", "-l", "warn"],
+    )
+
+
+def ours(directory: Path, name: str = "dockerapi", *options: str) -> Server:
+    """This checkout's server on its embedded engine, or with `--engine` before another."""
+    return Server(
+        name,
+        directory / name,
+        [sys.executable, "-m", "dockerapi", "--host", "unix://{s}"]
+        + ["--data-root", "{d}/data", "--exec-root", "{d}/run", *options],
+    )
+
+
+def podman(directory: Path) -> Server:
+    """Debian's podman, as a service with roots of its own."""
+    home = directory / "podman"
+    server = Server(
+        "podman",
+        home,
+        ["podman", "--root", "{d}/data", "--runroot", "{d}/run", "--log-level", "error"]
+        + ["system", "service", "-t", "0", "unix://{s}"],
+    )
+    configuration = home / "containers.conf"
+    configuration.write_text(
+        "[engine]\n"
+        'runtime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]\n'
+    )
+    os.environ["CONTAINERS_CONF"] = str(configuration)
+    return server

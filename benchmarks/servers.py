@@ -105,18 +105,41 @@ def dockerd(directory: Path) -> Server:
     return Server(
         "dockerd",
         directory / "dockerd",
-        ["dockerd", "--data-root", "{d}/data", "--exec-root", "{d}/exec", "-p", "{d}/pid"]
-        + ["-H", "unix://{s}", "--bip", "10.213.7.1/24", "-l", "warn"],
+        [
+            "dockerd",
+            "--data-root",
+            "{d}/data",
+            "--exec-root",
+            "{d}/exec",
+            "-p",
+            "{d}/pid",
+            "-H",
+            "unix://{s}",
+            "--bip",
+            "10.213.7.1/24",
+            "-l",
+            "warn",
+        ],
     )
 
 
 def ours(directory: Path, name: str = "dockerapi", *options: str) -> Server:
-    """This checkout's server on its embedded engine, or with `--engine` before another."""
+    """Our server on its embedded engine, or with `--engine` before another."""
     return Server(
         name,
         directory / name,
-        [sys.executable, "-m", "dockerapi", "--host", "unix://{s}"]
-        + ["--data-root", "{d}/data", "--exec-root", "{d}/run", *options],
+        [
+            sys.executable,
+            "-m",
+            "dockerapi",
+            "--host",
+            "unix://{s}",
+            "--data-root",
+            "{d}/data",
+            "--exec-root",
+            "{d}/run",
+            *options,
+        ],
     )
 
 
@@ -126,8 +149,20 @@ def podman(directory: Path) -> Server:
     server = Server(
         "podman",
         home,
-        ["podman", "--root", "{d}/data", "--runroot", "{d}/run", "--log-level", "error"]
-        + ["system", "service", "-t", "0", "unix://{s}"],
+        [
+            "podman",
+            "--root",
+            "{d}/data",
+            "--runroot",
+            "{d}/run",
+            "--log-level",
+            "error",
+            "system",
+            "service",
+            "-t",
+            "0",
+            "unix://{s}",
+        ],
     )
     configuration = home / "containers.conf"
     configuration.write_text(

@@ -1,0 +1,215 @@
+"""Child processes: posix_spawn, exits by pidfd, output in bounded memory files.
+
+Rule: a child gets exactly the descriptors that it is given, default signals and a session of its
+own; nothing here forks or waits in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from dockerapi.engine.errors import EngineError
+from dockerapi.local.host.pidfd import exit_of
+from dockerapi.local.host.syscalls import StrPath
+
+#: How much of a child's output is kept, in bytes; writing more fails in the child.
+OUTPUT_LIMIT = 1024 * 1024
+
+#: Signals that Python ignores, which a child must not inherit as ignored.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+class MissingProgram(EngineError):
+    """A program that is not installed; the text names it."""
+
+
+class TimedOut(EngineError):
+    """A child did not end in time and was killed."""
+
+
+@attrs.frozen
+class Completed:
+    """How a child ended.
+
+    :ivar status: its exit status; minus the signal's number where one killed it.
+    :ivar stdout: the first `OUTPUT_LIMIT` bytes of its output, and `stderr` likewise.
+    """
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Process:
+    """A child.
+
+    :ivar pid: its number, which is its own until `wait` has returned.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        self._status: int | None = None
+        self._waiters: list[Deferred[int]] = []
+        exit_of(self._pidfd).addCallback(self._reap)
+
+    async def wait(self) -> int:
+        """Return the exit status once the child has ended; minus the signal that killed it."""
+        if self._status is not None:
+            return self._status
+        waiter: Deferred[int] = Deferred(self._waiters.remove)
+        self._waiters.append(waiter)
+        return await waiter
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, or None while the child runs."""
+        return self._status
+
+    def send(self, number: int) -> None:
+        """Send the signal `number`; nothing happens when the child has ended."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _reap(self, _: None) -> None:
+        _, encoded = os.waitpid(self.pid, 0)
+        os.close(self._pidfd)
+        self._status = os.waitstatus_to_exitcode(encoded)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(self._status)
+
+
+def find_program(name: str) -> str:
+    """Return the absolute path of a program; raise `MissingProgram` where there is none."""
+    # A service's PATH often lacks sbin, where runc, nft and others live.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise MissingProgram(f"{name} is not installed")
+    return found
+
+
+def spawn(
+    argv: Sequence[StrPath],
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Iterable[int] = (),
+) -> Process:
+    """Start a child with `argv[0]` as its program (found by `find_program` where relative).
+
+    `stdin`, `stdout` and `stderr` are descriptors, /dev/null where None; `pass_fds` are passed
+    under their own numbers; `env` replaces the environment. Takes about 0.6 ms.
+    """
+    program = os.fspath(argv[0])
+    if not os.path.isabs(program):
+        program = find_program(program)
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    for number, passed in enumerate((stdin, stdout, stderr)):
+        if passed is None:
+            flags = os.O_RDONLY if number == 0 else os.O_WRONLY
+            actions.append((os.POSIX_SPAWN_OPEN, number, os.devnull, flags, 0))
+        else:
+            actions.append((os.POSIX_SPAWN_DUP2, passed, number))
+    # To the same number: it only clears close-on-exec, which all our descriptors have.
+    actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in pass_fds]
+    pid = os.posix_spawn(
+        program,
+        [os.fspath(argument) for argument in argv],
+        os.environ if env is None else env,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=_DEFAULT_SIGNALS,
+    )
+    return Process(pid)
+
+
+async def run(
+    argv: Sequence[StrPath],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    pass_fds: Iterable[int] = (),
+    timeout: float | None = None,
+    clock: IReactorTime | None = None,
+) -> Completed:
+    """Run a child to its end and return its status and output.
+
+    Raises `MissingProgram`; `TimedOut` after `timeout` seconds, when the child is killed. When
+    cancelled, the child is killed.
+    """
+    with contextlib.ExitStack() as stack:
+        given = memory_file(stack, "stdin", stdin) if stdin else None
+        output = memory_file(stack, "stdout")
+        errors = memory_file(stack, "stderr")
+        process = spawn(argv, stdin=given, stdout=output, stderr=errors, env=env, pass_fds=pass_fds)
+        try:
+            status = await _in_time(process, timeout, clock)
+        except CancelledError:
+            process.send(signal.SIGKILL)
+            raise
+        if status is None:
+            raise TimedOut(f"{os.fspath(argv[0])} did not end within {timeout} s")
+        return Completed(status, written(output), written(errors))
+
+
+def memory_file(stack: contextlib.ExitStack, name: str, content: bytes | None = None) -> int:
+    """Return a memory file with `content` to be read, or one that takes `OUTPUT_LIMIT` bytes.
+
+    Unlike a pipe it needs nobody at its other end, and whoever inherits it keeps nobody waiting.
+    """
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    stack.callback(os.close, descriptor)
+    if content is not None:
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        os.ftruncate(descriptor, OUTPUT_LIMIT)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return descriptor
+
+
+def written(descriptor: int) -> bytes:
+    """Return what was written to a `memory_file` so far."""
+    return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR), 0)
+
+
+async def _in_time(
+    process: Process, timeout: float | None, clock: IReactorTime | None
+) -> int | None:
+    """Return the status of `process`, or None where it had to be killed after `timeout`."""
+    if timeout is None:
+        return await process.wait()
+    late = False
+
+    def kill() -> None:
+        nonlocal late
+        late = True
+        process.send(signal.SIGKILL)
+
+    if clock is None:
+        from twisted.internet import reactor
+
+        clock = cast(IReactorTime, reactor)
+    alarm = clock.callLater(timeout, kill)
+    try:
+        status = await process.wait()
+    finally:
+        if alarm.active():
+            alarm.cancel()
+    return None if late else status

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -83,7 +83,7 @@ class Process:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _reap(self, _: None) -> None:
-        _, encoded = os.waitpid(self.pid, 0)
+        encoded = os.waitpid(self.pid, 0)[1]
         os.close(self._pidfd)
         self._status = os.waitstatus_to_exitcode(encoded)
         waiters, self._waiters = self._waiters, []
@@ -139,6 +139,21 @@ def spawn(
     return Process(pid)
 
 
+class Spawner(Protocol):
+    """Starts children as `spawn` does; perhaps in namespaces of its own."""
+
+    def __call__(  # noqa: D102
+        self,
+        argv: Sequence[StrPath],
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Iterable[int] = (),
+    ) -> Process: ...
+
+
 async def run(
     argv: Sequence[StrPath],
     *,
@@ -147,8 +162,9 @@ async def run(
     pass_fds: Iterable[int] = (),
     timeout: float | None = None,
     clock: IReactorTime | None = None,
+    spawner: Spawner = spawn,
 ) -> Completed:
-    """Run a child to its end and return its status and output.
+    """Run a child to its end and return its status and output; `spawner` starts it.
 
     Raises `MissingProgram`; `TimedOut` after `timeout` seconds, when the child is killed. When
     cancelled, the child is killed.
@@ -157,7 +173,9 @@ async def run(
         given = memory_file(stack, "stdin", stdin) if stdin else None
         output = memory_file(stack, "stdout")
         errors = memory_file(stack, "stderr")
-        process = spawn(argv, stdin=given, stdout=output, stderr=errors, env=env, pass_fds=pass_fds)
+        process = spawner(
+            argv, stdin=given, stdout=output, stderr=errors, env=env, pass_fds=pass_fds
+        )
         try:
             status = await _in_time(process, timeout, clock)
         except CancelledError:

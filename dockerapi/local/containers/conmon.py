@@ -1,0 +1,236 @@
+"""conmon, the monitor of each container: its command line and what it says on its sync pipe.
+
+Source: conmon(8), conmon 2.1. Rule: conmon is told everything by its arguments, and one JSON line
+is believed from its pipe; a runtime that failed is quoted in its own words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, cast
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from dockerapi.engine.errors import EngineError
+from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.host.spawn import Process, memory_file, written
+
+#: conmon is hard to kill when memory is short: with it the exit code would be lost.
+OOM_SCORE_ADJ = -999
+#: The longest line that the sync pipe may carry, in bytes.
+_LINE_LIMIT = 65536
+
+
+class RuntimeFailed(EngineError):
+    """The runtime could not make or run what it was told to; the text is its own."""
+
+
+@attrs.frozen
+class Watch:
+    """What conmon is to make and watch.
+
+    :ivar container_id: the container's id, for an exec too.
+    :ivar name: for logs of conmon's own.
+    :ivar bundle: the directory of ``config.json``; for an exec, its own directory. conmon makes
+        its ``attach`` socket and its ``ctl`` pipe in it.
+    :ivar directory: where ``pidfile``, ``exits/`` (a file named by the container's id: the code as
+        text, its mtime the time of the end) and ``persist/`` (a file ``oom`` where memory ran out)
+        are made; for an exec a directory of its own, since its files have the same names.
+    :ivar log: the k8s-file log, or None for none.
+    :ivar terminal: whether its standard streams are a terminal.
+    :ivar stdin: whether there is a standard input to write to.
+    :ivar stdin_once: whether the input ends when the (one) attached client ends it; else conmon
+        leaves it open whoever comes and goes.
+    :ivar process: for an exec, the file of its OCI process.
+    """
+
+    container_id: str
+    name: str
+    bundle: Path
+    directory: Path
+    log: Path | None = None
+    terminal: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    process: Path | None = None
+
+    @property
+    def pid_file(self) -> Path:
+        """The file that the runtime writes the process number to."""
+        return self.directory / "pidfile"
+
+    @property
+    def exit_file(self) -> Path:
+        """The file that conmon renames into place at the end."""
+        return self.directory / "exits" / self.container_id
+
+    @property
+    def oom_file(self) -> Path:
+        """The file that conmon makes when the kernel killed for lack of memory."""
+        return self.directory / "persist" / "oom"
+
+    @property
+    def attach_socket(self) -> Path:
+        """The attach socket. Its path may be too long for `connect`: go through /proc/self/fd."""
+        return self.bundle / "attach"
+
+    @property
+    def control_pipe(self) -> Path:
+        """The control pipe: ``1 HEIGHT WIDTH`` resizes, ``2 0 0`` reopens the log."""
+        return self.bundle / "ctl"
+
+    def argv(self, conmon: str, runtime: Runtime) -> list[str]:
+        """Return conmon's command line."""
+        argv = [
+            conmon,
+            *("--api-version", "1", "--sync", "--no-sync-log", "--full-attach"),
+            *("--cid", self.container_id, "--cuuid", self.container_id, "--name", self.name),
+            *("--runtime", runtime.path, "--bundle", str(self.bundle)),
+            *("--container-pidfile", str(self.pid_file)),
+            *("--exit-dir", str(self.directory / "exits")),
+            *("--persist-dir", str(self.directory / "persist")),
+            *("--log-level", "error"),
+            *("--log-path", "none:" if self.log is None else f"k8s-file:{self.log}"),
+        ]
+        for argument in runtime.global_arguments:
+            argv += ["--runtime-arg", argument]
+        if self.terminal:
+            argv.append("--terminal")
+        if self.stdin:
+            argv.append("--stdin")
+            if not self.stdin_once:
+                argv.append("--leave-stdin-open")
+        if self.process is not None:
+            argv += ["--exec", "--exec-process-spec", str(self.process)]
+        return argv
+
+    def prepare(self) -> None:
+        """Make the directories that conmon writes to; blocks for less than a millisecond."""
+        for name in ("exits", "persist"):
+            (self.directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in (self.exit_file, self.oom_file, self.directory / "persist" / "exit"):
+            file.unlink(missing_ok=True)
+
+
+@attrs.frozen
+class Monitored:
+    """A process that conmon watches.
+
+    :ivar pid: its number, seen from this host.
+    :ivar conmon: the monitor, a child of this process.
+    """
+
+    pid: int
+    conmon: Process
+
+
+async def launch(
+    watch: Watch, conmon: str, runtime: Runtime, env: Mapping[str, str] | None = None
+) -> Monitored:
+    """Start conmon, which has the runtime make (or, for an exec, run) the process.
+
+    Returns when the process exists. Raises `RuntimeFailed` with the runtime's words. When
+    cancelled, conmon is let go to its end.
+    """
+    watch.prepare()
+    with ExitStack() as stack:
+        errors = memory_file(stack, "conmon")
+        told, line = _pipe(stack)
+        start, go = _pipe(stack)
+        with start, line:
+            process = runtime.spawn(
+                watch.argv(conmon, runtime),
+                env={
+                    **(os.environ if env is None else env),
+                    "_OCI_SYNCPIPE": str(line.fileno()),
+                    "_OCI_STARTPIPE": str(start.fileno()),
+                },
+                pass_fds=(line.fileno(), start.fileno()),
+                stderr=errors,
+            )
+        # conmon waits for this, so that its parent can first put it where it belongs.
+        with suppress(BrokenPipeError):
+            os.write(go.fileno(), b"0")
+        go.close()
+        said = await read_line(told.fileno())
+        pid = _pid_of(said, errors)
+    _protect(process.pid)
+    return Monitored(pid, process)
+
+
+def _protect(pid: int) -> None:
+    """Make the kernel spare the monitor; done after the runtime's start, which would inherit it."""
+    with suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
+        file.write(str(OOM_SCORE_ADJ))
+
+
+def _pid_of(said: bytes, errors: int) -> int:
+    """Return the process number in conmon's line; raise `RuntimeFailed` where there is none."""
+    try:
+        answer = msgspec.json.decode(said, type=_Said)
+    except msgspec.MsgspecError:
+        words = (said + written(errors)).decode("utf-8", "backslashreplace").strip()
+        raise RuntimeFailed(f"conmon failed: {words or 'it ended without a word'}") from None
+    if answer.data <= 0:
+        raise RuntimeFailed(answer.message.strip())
+    return answer.data
+
+
+class _Said(msgspec.Struct):
+    data: int
+    message: str = ""
+
+
+def _pipe(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Return a pipe's two ends, closed with `stack` where they are not before."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    return (
+        stack.enter_context(open(reading, "rb", buffering=0)),
+        stack.enter_context(open(writing, "wb", buffering=0)),
+    )
+
+
+def read_line(descriptor: int) -> Deferred[bytes]:
+    """Read a pipe up to the first end of line, or its end, in the reactor.
+
+    The descriptor stays its caller's, who may close it once the Deferred has fired.
+    """
+    return _LineReader(descriptor).line
+
+
+@implementer(IReadDescriptor)
+class _LineReader:
+    def __init__(self, descriptor: int) -> None:
+        from twisted.internet import reactor
+
+        self._reactor = cast(IReactorFDSet, reactor)
+        self._descriptor = descriptor
+        self._read = b""
+        self.line: Deferred[bytes] = Deferred(lambda _: self._reactor.removeReader(self))
+        self._reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "conmon"
+
+    def doRead(self) -> None:
+        chunk = os.read(self._descriptor, _LINE_LIMIT)
+        self._read += chunk
+        if not chunk or b"\n" in chunk or len(self._read) > _LINE_LIMIT:
+            self._reactor.removeReader(self)
+            self.line.callback(self._read.partition(b"\n")[0])
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._reactor.removeReader(self)
+        if not self.line.called:
+            self.line.errback(reason)

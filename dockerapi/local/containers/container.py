@@ -1,0 +1,134 @@
+"""A container as the engine knows it: what was asked for, and the state it is in.
+
+Rule: whatever changes a container holds its lock; whoever only reads needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredLock
+
+from dockerapi.model.containers import ContainerConfig, HostConfig
+
+if TYPE_CHECKING:
+    from dockerapi.local.networks.sandbox import Sandbox
+
+
+class Status(StrEnum):
+    """The states of the specification's `ContainerState.Status`."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+@attrs.define
+class State:
+    """What changes in a container's life; times in nanoseconds since 1970, 0 for never.
+
+    :ivar pid: the first process, 0 while none runs.
+    :ivar start_time: when that process started, in clock ticks since boot: with `pid` its name.
+    :ivar error: why the last start failed.
+    """
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    start_time: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: int = 0
+    finished_at: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs (a paused one does)."""
+        return self.status in (Status.RUNNING, Status.PAUSED)
+
+
+@attrs.frozen
+class Exit:
+    """How a container ended: its exit code, and what went wrong where it never ran."""
+
+    code: int
+    error: str = ""
+
+
+@attrs.define(eq=False)
+class Container:
+    """One container.
+
+    :ivar id: 64 hexadecimal digits.
+    :ivar name: without the slash that the API writes before it.
+    :ivar created_at: nanoseconds since 1970.
+    :ivar owner: who made it, as the log writes a principal.
+    :ivar image: the id of its image (``sha256:...``).
+    :ivar body: the body of its ContainerCreate, as received.
+    :ivar config: the body's container part, merged with its image's.
+    :ivar host_config: the body's `HostConfig`.
+    :ivar path: the program, and `arguments` what follows it.
+    :ivar sandbox: its network namespace and endpoints while it runs.
+    :ivar lock: held by whatever changes it.
+    :ivar exec_ids: the execs that live in it.
+    """
+
+    id: str
+    name: str
+    created_at: int
+    owner: str
+    image: str
+    body: bytes
+    config: ContainerConfig
+    host_config: HostConfig
+    path: str
+    arguments: tuple[str, ...]
+    state: State = attrs.field(factory=State)
+    sandbox: Sandbox | None = None
+    lock: DeferredLock = attrs.field(factory=DeferredLock)
+    exec_ids: list[str] = attrs.field(factory=list)
+    stop_requested: bool = False
+    _next_exit: list[Deferred[Exit]] = attrs.field(factory=list)
+    _removal: list[Deferred[Exit]] = attrs.field(factory=list)
+
+    def event_attributes(self, **more: str) -> Mapping[str, str]:
+        """Return the attributes of this container's events: labels, image, name and `more`."""
+        return {**(self.config.labels or {}), "image": self.config.image, "name": self.name, **more}
+
+    def next_exit(self) -> Deferred[Exit]:
+        """Return a Deferred that fires when the container next ends (or never starts)."""
+        return _waiter(self._next_exit)
+
+    def removal(self) -> Deferred[Exit]:
+        """Return a Deferred that fires when the container has been removed."""
+        return _waiter(self._removal)
+
+    def tell_exit(self, exit: Exit) -> None:
+        """Tell those who wait for its end."""
+        waiters, self._next_exit = self._next_exit, []
+        for waiter in waiters:
+            waiter.callback(exit)
+
+    def tell_removal(self, exit: Exit) -> None:
+        """Tell those who wait for its removal, and those who wait for an end that cannot come."""
+        waiters = self._removal + self._next_exit
+        self._removal, self._next_exit = [], []
+        for waiter in waiters:
+            waiter.callback(exit)
+
+
+def _waiter(waiters: list[Deferred[Exit]]) -> Deferred[Exit]:
+    def forget(waiter: Deferred[Exit]) -> None:
+        if waiter in waiters:
+            waiters.remove(waiter)
+
+    waiter: Deferred[Exit] = Deferred(forget)
+    waiters.append(waiter)
+    return waiter

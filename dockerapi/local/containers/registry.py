@@ -1,0 +1,76 @@
+"""The containers that there are, found by id, name or the beginning of an id.
+
+Rule: names are reserved here before work begins, and given back when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockerapi.engine.errors import Conflict, InvalidParameter, NotFound
+from dockerapi.local.containers.container import Container
+
+
+class Registry:
+    """Containers by id and name, in memory; the database has the same, written first."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Container] = {}
+        self._names: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(tuple(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, identity: str) -> bool:
+        return identity in self._by_id
+
+    def get(self, reference: str) -> Container:
+        """Return the container of an id, a name (with or without slash), or a unique prefix.
+
+        Raises `NotFound` and, where several ids begin so, `InvalidParameter`, in dockerd's words.
+        """
+        container = self._by_id.get(reference)
+        if container is not None:
+            return container
+        identity = self._names.get(reference.removeprefix("/"))
+        if identity is not None and identity in self._by_id:
+            return self._by_id[identity]
+        found = [
+            identity for identity in self._by_id if reference and identity.startswith(reference)
+        ]
+        if len(found) > 1:
+            raise InvalidParameter(f"Multiple IDs found with provided prefix: {reference}")
+        if not found:
+            raise NotFound(f"No such container: {reference}")
+        return self._by_id[found[0]]
+
+    def reserve(self, name: str, identity: str) -> None:
+        """Give `name` to the container `identity`; raise `Conflict` where another one has it."""
+        holder = self._names.setdefault(name, identity)
+        if holder != identity:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}".'
+                " You have to remove (or rename) that container to be able to reuse that name."
+            )
+
+    def release(self, name: str) -> None:
+        """Give a name back; harmless when nobody has it."""
+        self._names.pop(name, None)
+
+    def taken(self, name: str) -> bool:
+        """Tell whether a container has this name, or is about to."""
+        return name in self._names
+
+    def add(self, container: Container) -> None:
+        """Make `container`, whose name is reserved, one that can be found."""
+        self._names[container.name] = container.id
+        self._by_id[container.id] = container
+
+    def remove(self, container: Container) -> None:
+        """Forget `container` and its name."""
+        self._by_id.pop(container.id, None)
+        if self._names.get(container.name) == container.id:
+            self.release(container.name)

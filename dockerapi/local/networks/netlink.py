@@ -1,0 +1,268 @@
+"""Links, addresses and routes over one kept rtnetlink socket.
+
+Rule: pyroute2 packs and unpacks messages; the socket is a plain blocking one for use in threads,
+as pyroute2's own sockets run an event loop each. Importing this module takes 0.1 s: do it in a
+thread. Source: rtnetlink(7), include/uapi/linux/if_link.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+import attrs
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+_ACKED = 0x1 | 0x4  # NLM_F_REQUEST | NLM_F_ACK
+_NEW = _ACKED | 0x200 | 0x400  # NLM_F_EXCL | NLM_F_CREATE
+_DUMP = 0x1 | 0x300  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
+_ERROR, _DONE = 2, 3
+_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_NEWADDR, _GETADDR = 20, 22
+_NEWROUTE, _GETROUTE = 24, 26
+_HEADER = struct.Struct("=IHHII")
+_RECEIVE = 256 * 1024
+_UP = 0x1
+_TABLE_MAIN = 254
+_PROTO_BOOT = 3
+
+
+@attrs.frozen
+class Link:
+    """A network link.
+
+    :ivar master: the index of the bridge that it belongs to, 0 for none.
+    :ivar alias: the free text that its maker left on it.
+    """
+
+    index: int
+    name: str
+    master: int
+    alias: str
+
+
+class Netlink:
+    """An rtnetlink socket of the namespace in which it was made; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        self._socket.bind((0, 0))
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def execute(self, *messages: Any) -> None:
+        """Send `messages` in one call; raise the OSError of the first that fails.
+
+        The kernel goes through all of them, whatever becomes of the first.
+        """
+        first = self._sequence + 1
+        self._socket.send(b"".join(self._encode(message) for message in messages))
+        missing = len(messages)
+        failure: OSError | None = None
+        while missing:
+            for kind, sequence, data in self._receive():
+                if kind == _ERROR and sequence >= first:
+                    missing -= 1
+                    (code,) = struct.unpack_from("=i", data, _HEADER.size)
+                    if code and failure is None:
+                        failure = OSError(-code, f"netlink: {os.strerror(-code)}")
+        if failure is not None:
+            raise failure
+
+    def links(self) -> list[Link]:
+        """Return every link of the namespace."""
+        return [_link(message) for message in self._dump(ifinfmsg(), _GETLINK, ifinfmsg)]
+
+    def link(self, name: str) -> Link | None:
+        """Return the link `name`, or None where there is none."""
+        request = ifinfmsg()
+        request["attrs"] = [["IFLA_IFNAME", name]]
+        _address(request, _GETLINK, 0x1)
+        self._socket.send(self._encode(request))
+        for kind, _, data in self._receive():
+            if kind == _NEWLINK:
+                return _link(_decode(ifinfmsg, data))
+            (code,) = struct.unpack_from("=i", data, _HEADER.size)
+            if code not in (0, -errno.ENODEV):
+                raise OSError(-code, f"netlink: {os.strerror(-code)}", name)
+        return None
+
+    def addresses(self, index: int | None = None) -> list[IPv4Interface]:
+        """Return the IPv4 addresses of the link `index`, or of all links."""
+        request = ifaddrmsg()
+        request["family"] = socket.AF_INET
+        return [
+            IPv4Interface(f"{message.get_attr('IFA_LOCAL')}/{message['prefixlen']}")
+            for message in self._dump(request, _GETADDR, ifaddrmsg)
+            if index is None or message["index"] == index
+        ]
+
+    def routes(self) -> list[tuple[IPv4Network, int]]:
+        """Return the IPv4 routes of all tables but the default ones: network, link's index."""
+        request = rtmsg()
+        request["family"] = socket.AF_INET
+        found = []
+        for message in self._dump(request, _GETROUTE, rtmsg):
+            target = message.get_attr("RTA_DST")
+            if target is not None and message["dst_len"]:
+                network = IPv4Network((target, message["dst_len"]), strict=False)
+                found.append((network, message.get_attr("RTA_OIF") or 0))
+        return found
+
+    def _dump(self, request: Any, kind: int, answer: Any) -> list[Any]:
+        _address(request, kind, _DUMP)
+        self._socket.send(self._encode(request))
+        found: list[Any] = []
+        while True:
+            for answered, _, data in self._receive():
+                if answered == _DONE:
+                    return found
+                if answered == _ERROR:
+                    (code,) = struct.unpack_from("=i", data, _HEADER.size)
+                    raise OSError(-code, f"netlink: {os.strerror(-code)}")
+                found.append(_decode(answer, data))
+
+    def _encode(self, message: Any) -> bytes:
+        self._sequence += 1
+        message["header"]["sequence_number"] = self._sequence
+        message["header"]["pid"] = 0
+        message.encode()
+        return bytes(message.data)
+
+    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
+        data = self._socket.recv(_RECEIVE)
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            if length < _HEADER.size:
+                raise OSError(errno.EBADMSG, "netlink: a message without length")
+            yield kind, sequence, data[offset : offset + length]
+            offset += (length + 3) & ~3
+
+
+def new_bridge(name: str, mac: str, mtu: int) -> Any:
+    """Make a bridge with an address of its own, so that it keeps it whatever joins; and up."""
+    message = ifinfmsg()
+    _set_up(message)
+    message["attrs"] = [
+        ["IFLA_IFNAME", name],
+        ["IFLA_ADDRESS", mac],
+        ["IFLA_MTU", mtu],
+        ["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "bridge"]]}],
+    ]
+    return _address(message, _NEWLINK, _NEW)
+
+
+def new_veth(name: str, bridge: int, mtu: int, peer: str, mac: str, namespace: int) -> Any:
+    """Make a pair: `name`, part of the link `bridge`, and `peer` in `namespace` (a descriptor).
+
+    `name` is up; `peer` has the hardware address `mac` and must be set up in its namespace (the
+    kernel cannot before the two are tied).
+    """
+    message = ifinfmsg()
+    _set_up(message)
+    other = {
+        "index": 0,
+        "attrs": [
+            ["IFLA_IFNAME", peer],
+            ["IFLA_ADDRESS", mac],
+            ["IFLA_MTU", mtu],
+            ["IFLA_NET_NS_FD", namespace],
+        ],
+    }
+    message["attrs"] = [
+        ["IFLA_IFNAME", name],
+        ["IFLA_MTU", mtu],
+        ["IFLA_MASTER", bridge],
+        [
+            "IFLA_LINKINFO",
+            {
+                "attrs": [
+                    ["IFLA_INFO_KIND", "veth"],
+                    ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", other]]}],
+                ]
+            },
+        ],
+    ]
+    return _address(message, _NEWLINK, _NEW)
+
+
+def set_link(index: int, alias: str | None = None) -> Any:
+    """Set the link `index` up, and leave the text `alias` on it."""
+    message = ifinfmsg()
+    message["index"] = index
+    _set_up(message)
+    if alias is not None:
+        message["attrs"] = [["IFLA_IFALIAS", alias]]
+    return _address(message, _NEWLINK, _ACKED)
+
+
+def delete_link(index: int) -> Any:
+    """Delete the link `index`."""
+    message = ifinfmsg()
+    message["index"] = index
+    return _address(message, _DELLINK, _ACKED)
+
+
+def new_address(index: int, address: IPv4Interface) -> Any:
+    """Give the link `index` an address with its broadcast address."""
+    message = ifaddrmsg()
+    message["family"] = socket.AF_INET
+    message["prefixlen"] = address.network.prefixlen
+    message["index"] = index
+    message["attrs"] = [
+        ["IFA_LOCAL", str(address.ip)],
+        ["IFA_ADDRESS", str(address.ip)],
+        ["IFA_BROADCAST", str(address.network.broadcast_address)],
+    ]
+    return _address(message, _NEWADDR, _NEW)
+
+
+def new_default_route(index: int, gateway: IPv4Address) -> Any:
+    """Send everything else to `gateway` by the link `index`."""
+    message = rtmsg()
+    message["family"] = socket.AF_INET
+    message["table"] = _TABLE_MAIN
+    message["proto"] = _PROTO_BOOT
+    message["scope"] = 0
+    message["type"] = 1  # RTN_UNICAST
+    message["attrs"] = [["RTA_GATEWAY", str(gateway)], ["RTA_OIF", index]]
+    return _address(message, _NEWROUTE, _NEW)
+
+
+def _set_up(message: Any) -> None:
+    message["flags"] = _UP
+    message["change"] = _UP
+
+
+def _address(message: Any, kind: int, flags: int) -> Any:
+    message["header"]["type"] = kind
+    message["header"]["flags"] = flags
+    return message
+
+
+def _decode(kind: Any, data: bytes) -> Any:
+    message = kind(data)
+    message.decode()
+    return message
+
+
+def _link(message: Any) -> Link:
+    return Link(
+        index=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        master=message.get_attr("IFLA_MASTER") or 0,
+        alias=message.get_attr("IFLA_IFALIAS") or "",
+    )

@@ -1,0 +1,168 @@
+"""The links and namespaces of the default bridge: what is done with the kernel, blocking.
+
+Rule: used by one thread at a time, never the reactor's; importing this takes 0.1 s (pyroute2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Collection
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+import attrs
+
+from dockerapi.local.networks import netlink
+from dockerapi.local.networks.namespaces import is_pinned, make_namespace, remove_namespace
+from dockerapi.local.networks.netlink import Link, Netlink
+
+#: Left on the links that we made, so that others' are never deleted.
+ALIAS = "dockerapi"
+_LOOPBACK = 1
+_INSIDE = "eth0"
+_SYS = Path("/proc/sys/net")
+
+
+@attrs.frozen
+class Surroundings:
+    """What the host uses already.
+
+    :ivar networks: the IPv4 networks that it has routes to (without the bridge's own).
+    :ivar bridge: the bridge where it exists, and `address` its first address.
+    """
+
+    networks: tuple[IPv4Network, ...]
+    bridge: Link | None
+    address: IPv4Interface | None
+
+
+class Plumbing:
+    """Makes and removes what a bridge and its containers need in the kernel."""
+
+    def __init__(self, bridge: str, mtu: int, directory: Path) -> None:
+        self._name = bridge
+        self._mtu = mtu
+        self._directory = directory
+        self._netlink = Netlink()
+        self._bridge = 0
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
+
+    def look(self) -> Surroundings:
+        """Return what the host uses already."""
+        bridge = self._netlink.link(self._name)
+        index = bridge.index if bridge is not None else -1
+        addresses = self._netlink.addresses(index) if bridge is not None else []
+        networks = {network for network, link in self._netlink.routes() if link != index}
+        return Surroundings(tuple(networks), bridge, addresses[0] if addresses else None)
+
+    def raise_bridge(self, address: IPv4Interface) -> None:
+        """Make the bridge with `address`, as far as it lacks, and let the host forward."""
+        bridge = self._netlink.link(self._name)
+        if bridge is None:
+            mac = ":".join(f"{byte:02x}" for byte in b"\x02\x42" + secrets.token_bytes(4))
+            self._netlink.execute(netlink.new_bridge(self._name, mac, self._mtu))
+            bridge = self._netlink.link(self._name)
+            if bridge is None:
+                raise OSError(errno.ENODEV, "the bridge vanished", self._name)
+            self._netlink.execute(netlink.set_link(bridge.index, ALIAS))
+        self._bridge = bridge.index
+        self._netlink.execute(netlink.set_link(bridge.index))
+        if address not in self._netlink.addresses(bridge.index):
+            self._netlink.execute(netlink.new_address(bridge.index, address))
+        forward = _SYS / "ipv4/ip_forward"
+        if forward.read_text().strip() == "0":
+            forward.write_text("1")
+
+    def remove_bridge(self) -> None:
+        """Delete the bridge, if it is ours and nothing is left on it."""
+        links = self._netlink.links()
+        for link in links:
+            if link.name == self._name and link.alias == ALIAS:
+                if not any(other.master == link.index for other in links):
+                    self._delete(link)
+                return
+
+    def make_isolated(self, name: str) -> Path:
+        """Make a namespace in which only loopback is up, and return its pin."""
+        pin = self._directory / name
+        inside = make_namespace(pin, Netlink)
+        try:
+            inside.execute(netlink.set_link(_LOOPBACK))
+        except BaseException:
+            remove_namespace(pin)
+            raise
+        finally:
+            inside.close()
+        return pin
+
+    def make_connected(
+        self, name: str, interface: str, mac: str, address: IPv4Interface, gateway: IPv4Interface
+    ) -> Path:
+        """Make a namespace whose eth0 is on the bridge as `interface`, and return its pin."""
+        pin = self._directory / name
+        inside, namespace = make_namespace(pin, _open_inside)
+        try:
+            self._netlink.execute(
+                netlink.new_veth(interface, self._bridge, self._mtu, _INSIDE, mac, namespace)
+            )
+            link = inside.link(_INSIDE)
+            if link is None:
+                raise OSError(errno.ENODEV, "the container's end of the link vanished", interface)
+            inside.execute(
+                netlink.set_link(_LOOPBACK),
+                netlink.set_link(link.index),
+                netlink.new_address(link.index, address),
+                netlink.new_default_route(link.index, gateway.ip),
+            )
+        except BaseException:
+            remove_namespace(pin)
+            raise
+        finally:
+            inside.close()
+            os.close(namespace)
+        return pin
+
+    def remove(self, names: Collection[str]) -> None:
+        """Let go of the namespaces `names`; their links die with them."""
+        for name in names:
+            remove_namespace(self._directory / name)
+
+    def pinned(self) -> set[str]:
+        """Return the names of the namespaces that are pinned, and remove what only looks so."""
+        found = set()
+        for pin in self._directory.iterdir():
+            if is_pinned(pin):
+                found.add(pin.name)
+            elif pin.is_file():
+                pin.unlink()
+        return found
+
+    def remove_links(self, known: Collection[str]) -> None:
+        """Delete the links on our bridge that are not among `known`."""
+        for link in self._netlink.links():
+            if link.master == self._bridge and self._bridge and link.name not in known:
+                self._delete(link)
+
+    def _delete(self, link: Link) -> None:
+        try:
+            self._netlink.execute(netlink.delete_link(link.index))
+        except OSError as error:
+            # It died with its namespace in the meantime.
+            if error.errno != errno.ENODEV:
+                raise
+
+
+def _open_inside() -> tuple[Netlink, int]:
+    """Return a socket and a descriptor of the namespace that the thread is in."""
+    inside = Netlink()
+    try:
+        return inside, os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except BaseException:
+        inside.close()
+        raise

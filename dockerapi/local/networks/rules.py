@@ -1,0 +1,182 @@
+"""The firewall rules of a bridge, as texts for nft and iptables.
+
+Rule: what is ours stands in a table of our own (nft) or carries our comment (iptables); nobody
+else's rules are read into ours, changed or removed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from ipaddress import IPv4Network
+from itertools import pairwise
+from typing import NamedTuple
+
+import attrs
+
+#: Bridges of other engines: what comes from ours goes there only by a port published on them.
+_FOREIGN_BRIDGES = ("docker*", "br-*", "podman*", "cni*")
+
+
+@attrs.frozen
+class BridgeRules:
+    """What the rules of one bridge follow from.
+
+    :ivar bridge: the name of the link.
+    :ivar subnet: the network of its containers.
+    :ivar masquerade: whether they reach the outside by the host's address.
+    :ivar communicate: whether they reach each other (dockerd's ``icc``).
+    """
+
+    bridge: str
+    subnet: IPv4Network
+    masquerade: bool = True
+    communicate: bool = True
+
+    @property
+    def comment(self) -> str:
+        """The comment by which iptables rules are known as ours."""
+        return f"dockerapi:{self.bridge}"
+
+
+class IptablesRule(NamedTuple):
+    """A rule of iptables: in which table and chain, and the rest as arguments."""
+
+    table: str
+    chain: str
+    arguments: tuple[str, ...]
+
+
+def nft_script(rules: BridgeRules) -> str:
+    """Return the input for ``nft -f -`` that makes the table anew, in one transaction.
+
+    The table has the bridge's name. Outside starts nothing towards containers but what a published
+    port has sent there (``ct status dnat``).
+    """
+    bridge = _quoted(rules.bridge)
+    masquerade = f"ip saddr {rules.subnet} oifname != {bridge} masquerade"
+    foreign = "\n".join(
+        f"    iifname {bridge} oifname {_quoted(name)} oifname != {bridge} drop"
+        for name in _FOREIGN_BRIDGES
+    )
+    between = "" if rules.communicate else f"    iifname {bridge} oifname {bridge} drop\n"
+    return f"""{nft_removal(rules.bridge)}
+table ip {rules.bridge} {{
+  chain postrouting {{
+    type nat hook postrouting priority 100; policy accept;
+    {masquerade if rules.masquerade else ""}
+  }}
+  chain forward {{
+    type filter hook forward priority 0; policy accept;
+    ct state established,related accept
+    ct status dnat accept
+{between}    oifname {bridge} iifname != {bridge} drop
+{foreign}
+  }}
+}}
+"""
+
+
+def nft_removal(bridge: str) -> str:
+    """Return the input for ``nft -f -`` that removes the table, where it is and where it is not."""
+    return f"table ip {bridge}\ndelete table ip {bridge}\n"
+
+
+def accepting(rules: BridgeRules, chain: str) -> list[IptablesRule]:
+    """Return the rules, in order, that let the bridge's traffic past iptables's own policy."""
+    return [
+        _rule(rules, "filter", chain, f"-i {rules.bridge} -j ACCEPT"),
+        _rule(
+            rules,
+            "filter",
+            chain,
+            f"-o {rules.bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        ),
+    ]
+
+
+def without_nft(rules: BridgeRules, chain: str) -> list[IptablesRule]:
+    """Return the rules, in order, that do in iptables alone what `nft_script` does."""
+    bridge = rules.bridge
+    established = "-m conntrack --ctstate RELATED,ESTABLISHED"
+    made = [_rule(rules, "filter", chain, f"-o {bridge} {established} -j ACCEPT")]
+    if not rules.communicate:
+        made.append(_rule(rules, "filter", chain, f"-i {bridge} -o {bridge} -j DROP"))
+    made.append(
+        _rule(
+            rules,
+            "filter",
+            chain,
+            f"-o {bridge} ! -i {bridge} -m conntrack ! --ctstate DNAT -j DROP",
+        )
+    )
+    for name in _FOREIGN_BRIDGES:
+        pattern = name.replace("*", "+")
+        if not bridge.startswith(name.rstrip("*")):
+            made.append(
+                _rule(
+                    rules,
+                    "filter",
+                    chain,
+                    f"-i {bridge} -o {pattern} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT "
+                    "-j DROP",
+                )
+            )
+    made.append(_rule(rules, "filter", chain, f"-i {bridge} -j ACCEPT"))
+    if rules.masquerade:
+        made.append(
+            _rule(rules, "nat", "POSTROUTING", f"-s {rules.subnet} ! -o {bridge} -j MASQUERADE")
+        )
+    return made
+
+
+def iptables_script(inserted: list[IptablesRule], deleted: list[IptablesRule]) -> str:
+    """Return the input for ``iptables-restore --noflush``: deletes, then inserts in order."""
+    lines: list[str] = []
+    for table in ("filter", "nat"):
+        changes = [
+            *(("-D", rule.chain, rule) for rule in deleted if rule.table == table),
+            # Each goes to the top, so the first of them must be inserted last.
+            *(("-I", rule.chain, rule) for rule in reversed(inserted) if rule.table == table),
+        ]
+        if changes:
+            lines.append(f"*{table}")
+            lines += [
+                f"{verb} {chain} {shlex.join(rule.arguments)}" for verb, chain, rule in changes
+            ]
+            lines.append("COMMIT")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def ours(table: str, listing: str, comment: str) -> list[IptablesRule]:
+    """Return the rules with our `comment` in what ``iptables -t TABLE -S`` printed."""
+    found = []
+    for line in listing.splitlines():
+        words = shlex.split(line)
+        if words[:1] == ["-A"] and ("--comment", comment) in pairwise(words):
+            found.append(IptablesRule(table, words[1], tuple(words[2:])))
+    return found
+
+
+def forward_chain(listing: str) -> str | None:
+    """Return the chain of the filter table in which forwarding must be accepted, if it must.
+
+    dockerd keeps DOCKER-USER for others, and its users' rules; without it a FORWARD whose policy
+    is to drop is the place.
+    """
+    lines = listing.splitlines()
+    if "-N DOCKER-USER" in lines:
+        return "DOCKER-USER"
+    return "FORWARD" if "-P FORWARD DROP" in lines else None
+
+
+def _rule(rules: BridgeRules, table: str, chain: str, text: str) -> IptablesRule:
+    arguments, _, target = text.rpartition(" -j ")
+    return IptablesRule(
+        table,
+        chain,
+        (*arguments.split(), "-m", "comment", "--comment", rules.comment, "-j", target),
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

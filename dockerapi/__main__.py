@@ -1,1 +1,52 @@
 """The command `dockerapi`, also as `python -m dockerapi`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from twisted.application.service import Application
+from twisted.python import usage
+from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
+
+from dockerapi.tap import Options, makeService
+
+
+class _Runner(UnixApplicationRunner):
+    """twistd's runner for one service, without a look for plugins."""
+
+    def __init__(self, config: ServerOptions, options: Options) -> None:
+        super().__init__(config)  # type: ignore[no-untyped-call]
+        self._options = options
+
+    def createOrGetApplication(self) -> Any:
+        """Make the application."""
+        application = Application("dockerapi")
+        makeService(self._options).setServiceParent(application)
+        return application
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve in the foreground with the options of `argv`, or run the subcommand ``check``.
+
+    Returns the exit status.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["check"]:
+        from dockerapi.check import main as check
+
+        return check(arguments[1:])
+    options = Options()
+    try:
+        options.parseOptions(arguments)  # type: ignore[no-untyped-call]
+    except usage.UsageError as error:
+        print(f"dockerapi: {error}\nSee 'dockerapi --help'.", file=sys.stderr)
+        return 1
+    config = ServerOptions()
+    config.parseOptions(["--nodaemon", "--pidfile=", "--no_save"])
+    _Runner(config, options).run()  # type: ignore[no-untyped-call]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,269 @@
-"""The daemon: the one place that knows every part."""
+"""The daemon: the one place that knows every part.
+
+Rule: it puts parts together and orders their start and end; it does nothing itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, TypeVar
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dockerapi._version import __version__
+from dockerapi.engine.backend import Backend
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
+from dockerapi.engine.job import Job
+from dockerapi.server.idle import IdleExit
+from dockerapi.server.limits import raise_descriptor_limit
+from dockerapi.server.serveapi import Server
+from dockerapi.server.systemd import (
+    InheritedSockets,
+    Init,
+    process_environment,
+    take_variables,
+)
+from dockerapi.server.tls import BadCertificate
+from dockerapi.settings import Settings
+from dockerapi.shutdown import stop_all_containers
+
+#: How long the reason of a failed start is told to clients, in seconds.
+REASON_TOLD = 5.0
+
+P = TypeVar("P", bound=attrs.AttrsInstance)
+
+
+@functools.cache
+def inherited_from_init() -> tuple[InheritedSockets, Init]:
+    """Return what init passed to this process; the same for every daemon in it."""
+    variables = take_variables(os.environ, process_environment())
+    pid = os.getpid()
+    return InheritedSockets.from_variables(variables, pid), Init.from_variables(variables, pid)
+
+
+def part_of(kind: type[P], settings: Settings, **more: Any) -> P:
+    """Make the settings of one part from the fields of the same names.
+
+    Raises TypeError for a field that is neither there nor in `more`.
+    """
+    known = {field.name for field in attrs.fields(Settings)}
+    fields = {field.name for field in attrs.fields(kind)} - more.keys()
+    if missing := fields - known:
+        raise TypeError(f"{kind.__name__} has fields without a setting: {sorted(missing)}")
+    return kind(**{name: getattr(settings, name) for name in fields}, **more)
+
+
+class Daemon(Service):
+    """A whole Docker Server as a service.
+
+    `startService` raises an `EngineError` when a host cannot be served; nothing is open then.
+
+    :ivar settings: as given.
+    :ivar engine: what runs the jobs; handlers can be replaced before the start.
+    :ivar server: the jobs `serveapi` and `acceptconnections`, with the open ports.
+    :ivar ended: fires when the daemon wants to end (idle), fails when it cannot go on.
+    """
+
+    name = "dockerapi"
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reactor: Any = None,
+        backend: Backend | None = None,
+    ) -> None:
+        """Put the parts together; nothing is opened or started.
+
+        :param reactor: the installed one unless given.
+        :param backend: instead of the one that `settings` name.
+        """
+        self.settings = settings
+        self.reactor = reactor if reactor is not None else _installed_reactor()
+        self.engine = Engine()
+        inherited, self._init = inherited_from_init()
+        self.server = Server(
+            self.engine,
+            self.reactor,
+            self._factory,
+            wrap_tls=_half_closing_tls,
+            inherited=inherited,
+            init=self._init,
+        )
+        self.server.register()
+        self.backend = backend if backend is not None else self._make_backend()
+        self.backend.register(self.engine)
+        self.api = self._make_api()
+        self.ended: Deferred[None] = Deferred()
+        self._idle = IdleExit(self.engine, settings.idle_exit, self.reactor, self._end)
+        self._serving: Deferred[None] | None = None
+        self._starting: Deferred[None] | None = None
+        self._factories: list[IProtocolFactory] = []
+
+    def privilegedStartService(self) -> None:
+        """Open the ports: the job `serveapi` begins."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        if self._serving is not None:
+            return
+        raise_descriptor_limit()
+        failures: list[Failure] = []
+        job = self._serveapi()
+        self._serving = Deferred.fromCoroutine(_run(job)).addErrback(self._serving_failed, failures)
+        if failures:
+            self._serving = None
+            failures[0].raiseException()
+
+    def startService(self) -> None:
+        """Open the ports unless that was done, and start the engine behind them."""
+        self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]
+        self._init.start_watchdog(self.reactor)
+        self._starting = Deferred.fromCoroutine(self._start())
+        if self.settings.idle_exit and self._is_socket_activated():
+            self._idle.start()
+
+    def stopService(self) -> Deferred[None]:
+        """End: no new requests, running ones get `shutdown_timeout`, unix sockets are removed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    def reload(self) -> None:
+        """Load the certificates again (SIGHUP); what is wrong with them is logged."""
+        self._init.reloading()
+        try:
+            self.server.reload()
+            self.log.info("reloaded the certificates")
+        except BadCertificate as error:
+            self.log.error("kept the old certificates: {error}", error=error.message)
+        finally:
+            self._init.ready()
+
+    def _serveapi(self) -> Job:
+        """Make and configure the job `serveapi`."""
+        settings = self.settings
+        job = self.engine.job("serveapi", *settings.listen_on)
+        job.setenv_bool("Logging", True)
+        job.setenv_bool("EnableCors", bool(settings.cors_origins))
+        job.setenv("Version", __version__)
+        job.setenv("SocketGroup", settings.group)
+        job.setenv_bool("Tls", settings.tls)
+        job.setenv_bool("TlsVerify", settings.tlsverify)
+        job.setenv("TlsCa", settings.tlscacert)
+        job.setenv("TlsCert", settings.tlscert)
+        job.setenv("TlsKey", settings.tlskey)
+        job.setenv_bool("BufferRequests", settings.buffer_requests)
+        job.setenv_int("Backlog", settings.backlog)
+        job.setenv_bool("InsecureTcp", settings.insecure_tcp)
+        return job
+
+    def _serving_failed(self, failure: Failure, failures: list[Failure]) -> None:
+        if self._serving is None:
+            failures.append(failure)
+        else:
+            self._give_up(failure)
+
+    async def _start(self) -> None:
+        try:
+            await self.backend.start()
+            await self.server.listening.wait()
+            await self.engine.job("acceptconnections").run()
+        except CancelledError:
+            raise
+        except Exception:
+            await self._start_failed(Failure())
+
+    async def _start_failed(self, failure: Failure) -> None:
+        """Tell clients and init why for a while, then give up."""
+        if self.server.listening.failure is not None:
+            return
+        text = f"the engine did not start: {failure.getErrorMessage()}"
+        if failure.check(EngineError):
+            self.log.error("{text}", text=text)
+        else:
+            self.log.failure("{text}", failure=failure, text=text)
+        self._init.status(text)
+        self.engine.activation.fail(failure)
+        await deferLater(self.reactor, REASON_TOLD)
+        self._give_up(failure)
+
+    async def _stop(self) -> None:
+        self._init.stopping()
+        self._idle.stop()
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.addErrback(_ignore_cancellation)
+            starting.cancel()
+        await self.server.stop()
+        if self.settings.stop_containers and self.engine.activation.active:
+            await stop_all_containers(self.engine)
+        await self.engine.shutdown(self.settings.shutdown_timeout, self.reactor)
+        self.server.gate.open()
+        await self.backend.stop()
+        self._serving = None
+        self._init.stop_watchdog()
+
+    def _is_socket_activated(self) -> bool:
+        return all(host.startswith("fd://") for host in self.settings.listen_on)
+
+    def _end(self) -> None:
+        self.log.info("nobody used this server for {seconds} s", seconds=self.settings.idle_exit)
+        if not self.ended.called:
+            self.ended.callback(None)
+
+    def _give_up(self, failure: Failure) -> None:
+        if not self.ended.called:
+            self.ended.errback(failure)
+
+    def _factory(self, listener: str) -> IProtocolFactory:
+        from dockerapi.http.factory import HTTPFactory
+
+        dispatch = self.server.gate.guard(self._dispatch)
+        return HTTPFactory(dispatch, listener=listener, clock=self.reactor)
+
+    def _dispatch(self, request: Any) -> None:
+        self._idle.touch()
+        self.api.dispatch(request)
+
+    def _make_api(self) -> Any:
+        from dockerapi.api.resource import ApiResource
+
+        return ApiResource(self.engine, self.settings)
+
+    def _make_backend(self) -> Backend:
+        if self.settings.engine != "embedded":
+            from dockerapi.upstream.backend import UpstreamBackend
+
+            return UpstreamBackend(self.settings.engine, self.reactor)
+        from dockerapi.local.backend import LocalBackend, LocalSettings
+
+        local = part_of(LocalSettings, self.settings)
+        return LocalBackend(local, self.engine, self.reactor)
+
+
+def _ignore_cancellation(failure: Failure) -> None:
+    failure.trap(CancelledError)
+
+
+async def _run(job: Job) -> None:
+    await job.run()
+
+
+def _half_closing_tls(creator: Any, factory: IProtocolFactory) -> IProtocolFactory:
+    from dockerapi.http.tlshalfclose import wrap
+
+    return wrap(creator, factory)
+
+
+def _installed_reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor

@@ -1,1 +1,100 @@
 """The plugin's half of twistd: options and the service they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from dockerapi._version import __version__
+from dockerapi.configfile import read_config_file
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.settings import Kind, Option, Settings, convert, options
+
+
+class Options(usage.Options):
+    """The daemon's options, made from the fields of `Settings`.
+
+    :ivar given: what the command line gave, by field.
+    """
+
+    synopsis = "[options]"
+    longdesc = "Serves the Docker Engine API. See docs/configuration.md for every option."
+    optParameters = [["config-file", None, None, "Configuration file (dockerd's daemon.json)"]]
+
+    def __init__(self) -> None:
+        self.given: dict[str, Any] = {}
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"dockerapi {__version__}")
+        raise SystemExit(0)
+
+    def settings(self) -> Settings:
+        """Return the settings that the command line and the configuration file make.
+
+        Raises `usage.UsageError`.
+        """
+        try:
+            values = dict(self.given)
+            if self["config-file"] is not None:
+                values |= read_config_file(self["config-file"], self.given)
+            return Settings(**values)
+        except InvalidParameter as error:
+            raise usage.UsageError(error.message) from None
+
+    def postOptions(self) -> None:
+        """Check the values, so that what is wrong shows with the usage."""
+        self["settings"] = self.settings()
+
+
+def _adder(option: Option) -> Callable[[Options, str], None]:
+    """Return the `opt_` method of an option with a value."""
+
+    def add(self: Options, value: str) -> None:
+        try:
+            converted = convert(option, value)
+        except ValueError as error:
+            raise usage.UsageError(
+                f"invalid argument {value!r} for --{option.name}: {error}"
+            ) from None
+        if option.kind is Kind.LIST:
+            converted = (*self.given.get(option.field, ()), converted)
+        self.given[option.field] = converted
+
+    add.__doc__ = f"{option.help} [{option.metavar}]"
+    return add
+
+
+def _switch(option: Option, value: bool) -> Callable[[Options], None]:
+    """Return the `opt_` method of a flag."""
+
+    def switch(self: Options) -> None:
+        self.given[option.field] = value
+
+    switch.__doc__ = option.help if value else f"The opposite of --{option.name}"
+    return switch
+
+
+def _add_options() -> None:
+    for option in options():
+        flag = option.kind is Kind.FLAG
+        method = _switch(option, True) if flag else _adder(option)
+        setattr(Options, f"opt_{option.name.replace('-', '_')}", method)
+        if option.short is not None:
+            setattr(Options, f"opt_{option.short}", method)
+        if option.negation:
+            setattr(Options, f"opt_no_{option.name.replace('-', '_')}", _switch(option, False))
+
+
+_add_options()
+
+
+def makeService(options: Options) -> IService:
+    """Make the daemon for twistd."""
+    from dockerapi.command import CommandService
+
+    return CommandService(options["settings"])

@@ -1,0 +1,89 @@
+"""The daemon under twistd: signals, and the exit status.
+
+Rule: what ends the process is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from types import FrameType
+
+from twisted.python.failure import Failure
+
+from dockerapi.daemon import Daemon
+from dockerapi.engine.errors import EngineError
+from dockerapi.settings import Settings
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class CommandService(Daemon):
+    """A daemon that owns its process.
+
+    SIGTERM and SIGINT end it (status 0), the second one at once; SIGHUP reloads. What cannot be
+    served is one line and status 1.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._ending = False
+        self.ended.addCallbacks(lambda _: self._stop_reactor(), self._failed)
+
+    def privilegedStartService(self) -> None:
+        """Open the ports, or exit with one line."""
+        try:
+            super().privilegedStartService()
+        except EngineError as error:
+            # Of all ways out only this gives one line and status 1 in twistd.
+            sys.exit(error.message)
+
+    def startService(self) -> None:
+        """Start, and take over the signals once the reactor has installed its own handlers."""
+        super().startService()
+        self.reactor.callWhenRunning(self._handle_signals)
+
+    def _handle_signals(self) -> None:
+        for number in _ENDING:
+            signal.signal(number, self._on_end)
+        signal.signal(signal.SIGHUP, self._on_reload)
+
+    def _on_end(self, number: int, frame: FrameType | None) -> None:
+        if self._ending:
+            os._exit(128 + number)
+        self._ending = True
+        self.reactor.callFromThread(self._end_by_signal, number)
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        self.reactor.callFromThread(self.reload)
+
+    def _end_by_signal(self, number: int) -> None:
+        self.log.info("received {name}, shutting down", name=signal.Signals(number).name)
+        self._stop_reactor()
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.error("{error}", error=failure.getErrorMessage())
+        _exit_with_failure()
+        self._stop_reactor()
+
+    def _stop_reactor(self) -> None:
+        self._ending = True
+        if self.reactor.running:
+            self.reactor.stop()
+
+
+def _exit_with_failure() -> None:
+    """Have the process end with status 1: twistd itself ends with 0 whatever its services say.
+
+    The last handlers run first, so that this one, which does not return, should be the first to be
+    registered; those before it belong to modules that were imported earlier and only free memory.
+    """
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(1)
+
+    atexit.register(leave)

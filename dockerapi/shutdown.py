@@ -1,0 +1,46 @@
+"""Stopping the containers at the server's end (`--stop-containers`).
+
+Rule: it asks the engine by the jobs that any client could run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dockerapi.engine.answers import Answer, Encoded
+from dockerapi.engine.engine import Engine
+
+log = Logger()
+
+
+async def stop_all_containers(engine: Engine) -> None:
+    """Stop every running container, all at once, each with its own time-out.
+
+    What cannot be stopped is logged.
+    """
+    if not (engine.handles("ContainerList") and engine.handles("ContainerStop")):
+        return
+    stopping: list[Deferred[Any]] = []
+    for container in _plain(await engine.job("ContainerList").run()):
+        identity = str(container["Id"])
+        stop = engine.job("ContainerStop", identity).run()
+        stopping.append(stop.addErrback(_log_failure, identity))
+    await DeferredList(stopping)
+
+
+def _plain(answer: Answer) -> list[dict[str, Any]]:
+    document = (
+        msgspec.json.decode(answer.body)
+        if isinstance(answer, Encoded)
+        else msgspec.to_builtins(answer)
+    )
+    return document if isinstance(document, list) else []
+
+
+def _log_failure(failure: Failure, identity: str) -> None:
+    log.error("cannot stop {identity}: {error}", identity=identity, error=failure.getErrorMessage())

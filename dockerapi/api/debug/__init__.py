@@ -1,0 +1,1 @@
+"""The pages below `/debug/`: counters, and profiles in pprof's format."""

@@ -227,10 +227,13 @@ class _LineReader:
         chunk = os.read(self._descriptor, _LINE_LIMIT)
         self._read += chunk
         if not chunk or b"\n" in chunk or len(self._read) > _LINE_LIMIT:
-            self._reactor.removeReader(self)
-            self.line.callback(self._read.partition(b"\n")[0])
+            self._finish()
 
     def connectionLost(self, reason: Failure) -> None:
+        # The reactor's word for the end of a pipe without anything left to read.
+        self._finish()
+
+    def _finish(self) -> None:
         self._reactor.removeReader(self)
         if not self.line.called:
-            self.line.errback(reason)
+            self.line.callback(self._read.partition(b"\n")[0])

@@ -37,9 +37,10 @@ class _Readable:
         self.ready.callback(None)
 
     def connectionLost(self, reason: Failure) -> None:
+        # The kernel may add a hang-up for a process that was reaped; it has ended all the same.
         self._close()
         if not self.ready.called:
-            self.ready.errback(reason)
+            self.ready.callback(None)
 
     def _close(self) -> None:
         if self._descriptor >= 0:

@@ -1,0 +1,440 @@
+"""The state of one HTTP/1.1 connection.
+
+Rule: one request at a time; the next head is looked at when the answer before it has ended and
+its body has been read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from dockerapi.http.answer import render_error
+from dockerapi.http.body import EMPTY, EmptyBody, Inbox
+from dockerapi.http.exchange import HTTPExchange
+from dockerapi.http.framing import ChunkedDecoder, Decoder, LengthDecoder
+from dockerapi.http.head import Head, HeadBuffer, Refused, parse
+from dockerapi.http.hijack import Hijacked
+from dockerapi.http.interfaces import Peer
+from dockerapi.http.peer import account_of, peer_of
+from dockerapi.http.sending import can_half_close, sender
+from dockerapi.wire.duplex import StreamAborted
+
+if TYPE_CHECKING:
+    from dockerapi.http.factory import HTTPFactory
+
+_log = Logger()
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class HTTPChannel(Protocol):
+    """One connection of a client.
+
+    :ivar congested: whether the client takes what we send too slowly.
+    :ivar lost: whether the connection is gone.
+    """
+
+    def __init__(self, factory: HTTPFactory) -> None:
+        self._factory = factory
+        self._limits = factory.limits
+        self._input = HeadBuffer(factory.limits)
+        self._account: object = None
+        self._peer: Peer | None = None
+        self._exchange: HTTPExchange | None = None
+        self._decoder: Decoder | None = None
+        self._body: Inbox | None = None
+        self._duplex: Hijacked | None = None
+        self._expects = False
+        self._advancing = False
+        self._paused = False
+        self._closing = False
+        self._ended = False
+        self._counted = False
+        self._drained_bytes = 0
+        self._waited = 0.0
+        self._requests = 0
+        self._writer: Deferred[None] | None = None
+        self.congested = False
+        self.lost = False
+
+    # What the transport calls.
+
+    def connectionMade(self) -> None:
+        """Count the connection, or refuse it."""
+        transport: Any = self.transport
+        self._transport = transport
+        self.send = sender(transport)
+        self._account = account_of(transport)
+        no_delay = getattr(transport, "setTcpNoDelay", None)
+        if no_delay is not None and isinstance(self._account, str):
+            no_delay(True)
+        transport.registerProducer(self, True)
+        self._factory.opened(self)
+        self._counted = self._factory.connections.enter(self._account)
+        if not self._counted:
+            self._refuse(Refused(503, "too many connections"))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what the client sent to where it belongs."""
+        if self._closing:
+            return
+        if self._decoder is not None:
+            self._waited = 0.0
+            self._feed_body(data)
+        elif self._duplex is not None:
+            self._duplex.inbox.push(data)
+        else:
+            if not len(self._input):
+                self._waited = 0.0
+            self._input.feed(data)
+            if self._exchange is None:
+                self._advance()
+            elif len(self._input) >= self._limits.pipeline:
+                self.inbox_full()
+
+    def readConnectionLost(self) -> None:
+        """The client has half-closed."""
+        self._ended = True
+        if self._duplex is not None and not self._closing:
+            self._decoder = None
+            self._duplex.inbox.end()
+            if self._duplex.write_closed:
+                self._lose()
+        elif self._closing or self._exchange is None:
+            self._lose()
+        else:
+            self._client_left("the client has left")
+
+    def writeConnectionLost(self) -> None:
+        """Our half-close is done, or the client cannot receive any more."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell everyone who waits."""
+        self.lost = True
+        self._closing = True
+        self._factory.closed(self)
+        if self._counted:
+            self._factory.connections.leave(self._account)
+        words = f"connection lost: {reason.getErrorMessage()}"
+        if self._duplex is not None:
+            self._duplex.inbox.fail(words)
+        self._break_off(words)
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full: writers wait."""
+        self.congested = True
+
+    def resumeProducing(self) -> None:
+        """It has room again."""
+        self.congested = False
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.callback(None)
+        if self._exchange is None and self._duplex is None:
+            self._advance()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; `connectionLost` follows."""
+
+    # What exchanges, sinks and hijacked streams call.
+
+    def can_keep(self) -> bool:
+        """Return whether the connection can serve another request after this answer."""
+        if self._ended and not len(self._input):
+            return False
+        if self._decoder is None:
+            return True
+        remaining = self._decoder.remaining()
+        return not self._expects and (remaining is None or remaining <= self._limits.drain)
+
+    def finish(self, exchange: HTTPExchange, keep: bool) -> None:
+        """End the answer of `exchange`; go on to the next request, or close."""
+        if exchange is not self._exchange:
+            return
+        self._exchange = None
+        self._waited = 0.0
+        body, self._body = self._body, None
+        if not keep or not self.can_keep():
+            self._close_gently()
+        elif self._decoder is not None:
+            self._drained_bytes = 0
+            self._read_on()
+        exchange.mark_done()
+        if body is not None:
+            body.fail("the answer has ended")
+        self._advance()
+
+    def hijack(self, exchange: HTTPExchange, head: bytes) -> Hijacked:
+        """Send `head` by itself and turn the connection into a raw stream."""
+        inbox = Inbox(self, self._limits.body_buffer)
+        duplex = Hijacked(self, inbox)
+        self._body = None
+        self.send(head)
+        self._factory.flush(self._transport)
+        self._duplex = duplex
+        if self._decoder is None:
+            inbox.push(self._input.take_all())
+        if self._ended:
+            inbox.end()
+        else:
+            self._read_on()
+        return duplex
+
+    def count_sent(self, size: int) -> None:
+        """Count what a hijacked stream sends."""
+        if self._exchange is not None:
+            self._exchange.sent += size
+
+    def drained(self) -> Deferred[None]:
+        """Return what fires when there is room again; fails with `StreamAborted`."""
+        if self._writer is not None:
+            raise RuntimeError("only one write at a time")
+        writer: Deferred[None] = Deferred(self._writer_cancelled)
+        self._writer = writer
+        return writer
+
+    def half_close(self) -> None:
+        """End our side of a hijacked stream; close when the client's has ended."""
+        if self.lost:
+            return
+        if self._ended:
+            self._lose()
+        else:
+            self._waited = 0.0
+            self._shut_write()
+
+    def abort(self, reason: str) -> None:
+        """Break the connection off; what is unsent is dropped."""
+        if not self.lost:
+            self._closing = True
+            self._break_off(reason)
+            self._transport.abortConnection()
+
+    # What inboxes call.
+
+    def inbox_full(self) -> None:
+        """Stop reading."""
+        if not self._paused and not self._ended and not self.lost:
+            self._paused = True
+            self._transport.pauseProducing()
+
+    def inbox_wanted(self) -> None:
+        """Read on; tell a client that waits for it to go ahead."""
+        if self._expects and self._exchange is not None and not self._exchange.status:
+            self._expects = False
+            self.send(_CONTINUE)
+        self._read_on()
+
+    def inbox_dropped(self, reason: str) -> None:
+        """Read what is still to come of a body, and throw it away."""
+        self._body = None
+        self._read_on()
+
+    # What the factory's sweep calls.
+
+    def tick(self, seconds: float) -> None:
+        """Say that `seconds` have passed; cut off a client that is too slow."""
+        limit = self._patience()
+        if limit == math.inf:
+            self._waited = 0.0
+            return
+        self._waited += seconds
+        if self._waited <= limit:
+            return
+        if self._closing or self._duplex is not None:
+            self.abort("the client did not close")
+        elif self._exchange is not None or len(self._input):
+            self._refuse(Refused(408, "the request did not arrive in time"))
+        else:
+            self._close_gently()
+
+    @property
+    def blind(self) -> bool:
+        """Whether the transport would not notice that the client has left."""
+        return not self.lost and (self._paused or self._ended)
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor, -1 where it has none."""
+        fileno = getattr(self._transport, "fileno", None)
+        return -1 if fileno is None else int(fileno())
+
+    def _patience(self) -> float:
+        """Return how long this state may last without progress, in seconds."""
+        limits = self._limits
+        if self._closing:
+            return limits.linger_seconds
+        if self._duplex is not None:
+            idle = self._duplex.write_closed and not self._duplex.inbox.waiting
+            return limits.linger_seconds if idle else math.inf
+        if self._exchange is not None:
+            waits = self._body is not None and self._body.waiting and not self._exchange.status
+            return limits.body_seconds if waits else math.inf
+        if self._decoder is not None or len(self._input) or not self._requests:
+            return limits.head_seconds
+        return limits.idle_seconds
+
+    # Requests.
+
+    def _advance(self) -> None:
+        """Dispatch what has arrived, one request after the other."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while (
+                self._exchange is None
+                and self._decoder is None
+                and not self._closing
+                and not self.congested
+            ):
+                data = self._input.next()
+                if data is None:
+                    if self._ended:
+                        self._lose()
+                    else:
+                        self._read_on()
+                    break
+                self._begin(parse(data))
+        except Refused as refusal:
+            self._refuse(refusal)
+        finally:
+            self._advancing = False
+
+    def _begin(self, head: Head) -> None:
+        """Dispatch the request with the head `head`."""
+        self._requests += 1
+        body: Inbox | EmptyBody = EMPTY
+        if head.length != 0:
+            body = self._body = Inbox(self, self._limits.body_buffer)
+            self._decoder = (
+                ChunkedDecoder(self._limits) if head.length is None else LengthDecoder(head.length)
+            )
+        self._expects = head.expects
+        peer = self._peer
+        if peer is None:
+            peer = self._peer = peer_of(self._transport, self._factory.listener)
+        exchange = self._exchange = self._factory.request(self, head, body, peer)
+        try:
+            self._factory.dispatch(exchange)
+        except Exception:
+            _log.failure("Dispatching {target!a} failed", target=head.target)
+            self._refuse(Refused(500, "internal error"))
+            return
+        if self._decoder is not None and len(self._input):
+            self._feed_body(self._input.take_all())
+        elif self._ended and not len(self._input) and self._exchange is exchange:
+            self._client_left("the client has left")
+
+    def _feed_body(self, data: bytes) -> None:
+        assert self._decoder is not None
+        try:
+            payload, rest = self._decoder.feed(data)
+        except Refused as refusal:
+            self._decoder = None
+            self._refuse(refusal)
+            return
+        if payload:
+            self._expects = False
+        body = self._body
+        if rest is not None:
+            self._decoder = self._body = None
+            self._expects = False
+            if self._duplex is not None:
+                self._duplex.inbox.push(rest)
+            else:
+                self._input.feed(rest)
+        if body is not None:
+            body.push(payload, last=rest is not None)
+        elif self._exchange is None and self._duplex is None:
+            self._drained_bytes += len(data)
+            if self._decoder is not None and self._drained_bytes > self._limits.drain:
+                self._close_gently()
+        if self._exchange is None and self._decoder is None:
+            self._advance()
+
+    # Ends.
+
+    def _client_left(self, reason: str) -> None:
+        """The client ended its side while its request is in progress."""
+        exchange, body = self._exchange, self._body
+        if len(self._input):
+            return
+        if self._decoder is not None:
+            self._decoder = self._body = None
+            if body is not None:
+                body.fail(reason)
+        if exchange is not None:
+            self._wake_writer(reason)
+            exchange.mark_gone()
+
+    def _break_off(self, reason: str) -> None:
+        """End the exchange in progress without its answer."""
+        exchange, self._exchange = self._exchange, None
+        body, self._body = self._body, None
+        self._decoder = None
+        if body is not None:
+            body.fail(reason)
+        self._wake_writer(reason)
+        if exchange is not None:
+            exchange.mark_gone()
+            exchange.mark_done()
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Answer with an error, unless an answer has begun, and close."""
+        exchange = self._exchange
+        if exchange is not None and exchange.status:
+            self.abort(refusal.message)
+            return
+        self.send(render_error(refusal.status, refusal.message))
+        self._closing = True
+        self._break_off(refusal.message)
+        self._decoder = None
+        self._close_gently(unread=True)
+
+    def _close_gently(self, unread: bool = False) -> None:
+        """Close so that what was sent arrives, even when not all was read."""
+        if self.lost:
+            return
+        unread = unread or self._decoder is not None or len(self._input) > 0
+        self._closing = True
+        self._waited = 0.0
+        self._decoder = None
+        self._input.take_all()
+        if unread and not self._ended and can_half_close(self._transport):
+            self._shut_write()
+            self._read_on()
+        else:
+            self._lose()
+
+    def _shut_write(self) -> None:
+        self._transport.unregisterProducer()
+        self.congested = False
+        self._transport.loseWriteConnection()
+
+    def _lose(self) -> None:
+        if not self.lost:
+            self._closing = True
+            self._waited = 0.0
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
+
+    def _read_on(self) -> None:
+        if self._paused and not self._ended and not self.lost:
+            self._paused = False
+            self._transport.resumeProducing()
+
+    def _wake_writer(self, reason: str) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.errback(StreamAborted(reason))
+
+    def _writer_cancelled(self, writer: Deferred[None]) -> None:
+        self._writer = None

@@ -1,0 +1,58 @@
+"""Who is at the other end of a connection.
+
+Rule: only what the kernel or a finished TLS handshake vouches for.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import ITransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+from dockerapi.http.interfaces import Peer
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+def peer_of(transport: ITransport, listener: str) -> Peer:
+    """Return the `Peer` of `transport`, accepted by the listener with the host string `listener`.
+
+    On TLS it is complete once the handshake is: from the first byte received on.
+    """
+    transport_: Any = transport
+    address = transport_.getPeer()
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return _unix_peer(transport_, listener)
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    text = f"{host}:{address.port}"
+    if isinstance(transport_, TLSMemoryBIOProtocol):
+        return Peer(listener, "tls", text, certificate=_subject(transport_))
+    return Peer(listener, "tcp", text)
+
+
+def account_of(transport: ITransport) -> object:
+    """Return under whose name a connection is counted: an address, or a unix user."""
+    address: Any = transport.getPeer()
+    if isinstance(address, IPv4Address | IPv6Address):
+        return address.host
+    return _unix_peer(transport, "").uid
+
+
+def _unix_peer(transport: Any, listener: str) -> Peer:
+    handle = getattr(transport, "getHandle", lambda: None)()
+    if not isinstance(handle, socket.socket) or handle.family != socket.AF_UNIX:
+        return Peer(listener, "unix")
+    raw = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    return Peer(listener, "unix", pid=pid, uid=uid, gid=gid)
+
+
+def _subject(transport: TLSMemoryBIOProtocol) -> str | None:
+    certificate = transport.getPeerCertificate()
+    if certificate is None:
+        return None
+    return str(certificate.to_cryptography().subject.rfc4514_string())

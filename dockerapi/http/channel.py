@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -39,6 +39,7 @@ class HTTPChannel(Protocol):
     """One connection of a client.
 
     :ivar congested: whether the client takes what we send too slowly.
+    :ivar producer: who writes the answer in progress, when that is a producer.
     :ivar lost: whether the connection is gone.
     """
 
@@ -62,6 +63,7 @@ class HTTPChannel(Protocol):
         self._waited = 0.0
         self._requests = 0
         self._writer: Deferred[None] | None = None
+        self.producer: IPushProducer | None = None
         self.congested = False
         self.lost = False
 
@@ -131,6 +133,8 @@ class HTTPChannel(Protocol):
     def pauseProducing(self) -> None:
         """The transport's buffer is full: writers wait."""
         self.congested = True
+        if self.producer is not None:
+            self.producer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """It has room again."""
@@ -138,6 +142,8 @@ class HTTPChannel(Protocol):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.callback(None)
+        if self.producer is not None:
+            self.producer.resumeProducing()
         if self._exchange is None and self._duplex is None:
             self._advance()
 
@@ -145,6 +151,16 @@ class HTTPChannel(Protocol):
         """The transport is going away; `connectionLost` follows."""
 
     # What exchanges, sinks and hijacked streams call.
+
+    def transport_host(self) -> IAddress:
+        """Return the address that the client has reached."""
+        address: IAddress = self._transport.getHost()
+        return address
+
+    def transport_peer(self) -> IAddress:
+        """Return the client's address."""
+        address: IAddress = self._transport.getPeer()
+        return address
 
     def can_keep(self) -> bool:
         """Return whether the connection can serve another request after this answer."""
@@ -159,7 +175,7 @@ class HTTPChannel(Protocol):
         """End the answer of `exchange`; go on to the next request, or close."""
         if exchange is not self._exchange:
             return
-        self._exchange = None
+        self._exchange = self.producer = None
         self._waited = 0.0
         body, self._body = self._body, None
         if not keep or not self.can_keep():
@@ -217,6 +233,11 @@ class HTTPChannel(Protocol):
             self._closing = True
             self._break_off(reason)
             self._transport.abortConnection()
+
+    def end(self, reason: str) -> None:
+        """Close once what was sent has left; an exchange in progress is broken off."""
+        self._break_off(reason)
+        self._lose()
 
     # What inboxes call.
 
@@ -378,6 +399,9 @@ class HTTPChannel(Protocol):
     def _break_off(self, reason: str) -> None:
         """End the exchange in progress without its answer."""
         exchange, self._exchange = self._exchange, None
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
         body, self._body = self._body, None
         self._decoder = None
         if body is not None:

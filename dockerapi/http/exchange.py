@@ -17,7 +17,7 @@ from dockerapi.http.head import Head
 from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import HeaderList, Peer
 from dockerapi.http.sink import AnswerSink, Framing
-from dockerapi.wire.duplex import Duplex, Sink, Source
+from dockerapi.wire.duplex import Duplex, Source
 
 if TYPE_CHECKING:
     from dockerapi.http.channel import HTTPChannel
@@ -100,7 +100,7 @@ class HTTPExchange:
         *,
         length: int | None = None,
         reason: bytes | None = None,
-    ) -> Sink:
+    ) -> AnswerSink:
         """Send the head at once and return the body's sink; see `Exchange.stream`."""
         fields = render(headers)
         line = status_line(status, reason)

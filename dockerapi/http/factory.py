@@ -77,6 +77,11 @@ class HTTPFactory(Factory):
             self._sweep.cancel()
             self._sweep = None
 
+    def end(self, reason: str) -> None:
+        """End every connection, each once what it has to send is sent (the server's shutdown)."""
+        for channel in tuple(self._channels):
+            channel.end(reason)
+
     def _look(self) -> None:
         """Let each connection's time pass; find clients that left unnoticed."""
         self._sweep = self._clock.callLater(SWEEP, self._look)

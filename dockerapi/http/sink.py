@@ -50,6 +50,12 @@ class AnswerSink:
             raise StreamAborted("the client has left")
         if self._exchange.done:
             raise StreamAborted("the answer has ended")
+        self.put(data)
+        if self._channel.congested:
+            await self._channel.drained()
+
+    def put(self, data: bytes) -> None:
+        """Send `data` without waiting for room."""
         if not data or self._framing is Framing.NONE:
             return
         if self._framing is Framing.LENGTH:
@@ -58,11 +64,13 @@ class AnswerSink:
             self._left -= len(data)
         self._exchange.sent += len(data)
         self._channel.send(chunk(data) if self._framing is Framing.CHUNKED else data)
-        if self._channel.congested:
-            await self._channel.drained()
 
     async def close_write(self) -> None:
         """End the body. Harmless when it has ended."""
+        self.end()
+
+    def end(self) -> None:
+        """End the body without waiting for room."""
         if self._exchange.done:
             return
         if self._framing is Framing.LENGTH and self._left:

@@ -18,7 +18,6 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-
 #: Twisted's class has no types; what it calls below is its own.
 _TLS: Any = TLSMemoryBIOProtocol
 
@@ -29,11 +28,13 @@ class HalfCloseTLS(_TLS):  # type: ignore[misc]
     Twisted's own ends the whole connection when the peer's close_notify arrives.
     """
 
+    disconnecting: bool
     _peer_ended = False
     _we_ended = False
 
     def _flushReceiveBIO(self) -> None:
-        protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
+        adapt: Any = IHalfCloseableProtocol
+        protocol = adapt(self.wrappedProtocol, None)
         if protocol is None:
             super()._flushReceiveBIO()
             return
@@ -109,3 +110,8 @@ class HalfCloseTLSFactory(TLSMemoryBIOFactory):
     ) -> None:
         """Wrap `wrapped`; `creator` is an IOpenSSLServerConnectionCreator or CertificateOptions."""
         super().__init__(creator, False, wrapped, clock)
+
+
+def wrap(creator: Any, factory: IProtocolFactory) -> HalfCloseTLSFactory:
+    """Return `factory` behind TLS; see `HalfCloseTLSFactory`."""
+    return HalfCloseTLSFactory(creator, factory)

@@ -12,16 +12,21 @@ from typing import Any, TypeVar
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dockerapi._version import __version__
+from dockerapi.engine.answers import Answer
 from dockerapi.engine.backend import Backend
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 from dockerapi.engine.job import Job
+from dockerapi.http.connections import Connections
+from dockerapi.http.factory import HTTPFactory
+from dockerapi.http.limits import Limits
+from dockerapi.http.tlshalfclose import HalfCloseTLSFactory
 from dockerapi.server.idle import IdleExit
 from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.server.serveapi import Server
@@ -95,7 +100,7 @@ class Daemon(Service):
             self.engine,
             self.reactor,
             self._factory,
-            wrap_tls=_half_closing_tls,
+            wrap_tls=self._wrap_tls,
             inherited=inherited,
             init=self._init,
         )
@@ -105,9 +110,11 @@ class Daemon(Service):
         self.api = self._make_api()
         self.ended: Deferred[None] = Deferred()
         self._idle = IdleExit(self.engine, settings.idle_exit, self.reactor, self._end)
-        self._serving: Deferred[None] | None = None
+        self._serving: Deferred[Answer] | None = None
         self._starting: Deferred[None] | None = None
-        self._factories: list[IProtocolFactory] = []
+        self._limits = Limits()
+        self._connections: Connections | None = None
+        self._factories: list[HTTPFactory] = []
 
     def privilegedStartService(self) -> None:
         """Open the ports: the job `serveapi` begins."""
@@ -115,12 +122,11 @@ class Daemon(Service):
         if self._serving is not None:
             return
         raise_descriptor_limit()
-        failures: list[Failure] = []
-        job = self._serveapi()
-        self._serving = Deferred.fromCoroutine(_run(job)).addErrback(self._serving_failed, failures)
-        if failures:
-            self._serving = None
-            failures[0].raiseException()
+        self._connections = Connections(self._limits)
+        self._serving = self._serveapi().run().addErrback(self._serving_failed)
+        failure = self.server.listening.failure
+        if failure is not None:
+            failure.raiseException()
 
     def startService(self) -> None:
         """Open the ports unless that was done, and start the engine behind them."""
@@ -165,10 +171,8 @@ class Daemon(Service):
         job.setenv_bool("InsecureTcp", settings.insecure_tcp)
         return job
 
-    def _serving_failed(self, failure: Failure, failures: list[Failure]) -> None:
-        if self._serving is None:
-            failures.append(failure)
-        else:
+    def _serving_failed(self, failure: Failure) -> None:
+        if self.running:
             self._give_up(failure)
 
     async def _start(self) -> None:
@@ -208,6 +212,9 @@ class Daemon(Service):
         await self.engine.shutdown(self.settings.shutdown_timeout, self.reactor)
         self.server.gate.open()
         await self.backend.stop()
+        factories, self._factories = self._factories, []
+        for factory in factories:
+            factory.end("the server ends")
         self._serving = None
         self._init.stop_watchdog()
 
@@ -224,10 +231,20 @@ class Daemon(Service):
             self.ended.errback(failure)
 
     def _factory(self, listener: str) -> IProtocolFactory:
-        from dockerapi.http.factory import HTTPFactory
+        factory = HTTPFactory(
+            self.server.gate.guard(self._dispatch),
+            listener=listener,
+            limits=self._limits,
+            clock=self.reactor,
+            connections=self._connections,
+        )
+        self._factories.append(factory)
+        return factory
 
-        dispatch = self.server.gate.guard(self._dispatch)
-        return HTTPFactory(dispatch, listener=listener, clock=self.reactor)
+    def _wrap_tls(
+        self, creator: IOpenSSLServerConnectionCreator, factory: IProtocolFactory
+    ) -> IProtocolFactory:
+        return HalfCloseTLSFactory(creator, factory, self.reactor)
 
     def _dispatch(self, request: Any) -> None:
         self._idle.touch()
@@ -242,7 +259,7 @@ class Daemon(Service):
         if self.settings.engine != "embedded":
             from dockerapi.upstream.backend import UpstreamBackend
 
-            return UpstreamBackend(self.settings.engine, self.reactor)
+            return UpstreamBackend(self.settings.engine, reactor=self.reactor)
         from dockerapi.local.backend import LocalBackend, LocalSettings
 
         local = part_of(LocalSettings, self.settings)
@@ -251,16 +268,6 @@ class Daemon(Service):
 
 def _ignore_cancellation(failure: Failure) -> None:
     failure.trap(CancelledError)
-
-
-async def _run(job: Job) -> None:
-    await job.run()
-
-
-def _half_closing_tls(creator: Any, factory: IProtocolFactory) -> IProtocolFactory:
-    from dockerapi.http.tlshalfclose import wrap
-
-    return wrap(creator, factory)
 
 
 def _installed_reactor() -> Any:

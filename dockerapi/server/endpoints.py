@@ -197,7 +197,7 @@ def why_not(error: Exception) -> str:
     """Return in one line why a port could not be opened."""
     cause: object = error.socketError if isinstance(error, CannotListenError) else error
     if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror[0].lower() + cause.strerror[1:]
+        return cause.strerror.lower()
     return " ".join(str(cause).split()) or type(error).__name__
 
 

@@ -11,15 +11,19 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+
+_DONE = Failure(CONNECTION_DONE)
 
 
 class UnixSocketPort(unix.Port):
     """Accepts on `listening`, a unix stream socket that listens already and is non-blocking.
 
-    :param at_end: called once when the port stops, before its socket is closed.
+    :param at_end: called once, at once, when the port is told to stop.
     """
 
     def __init__(
@@ -43,11 +47,16 @@ class UnixSocketPort(unix.Port):
         self.numberAccepts = 100
         self.startReading()  # type: ignore[no-untyped-call]
 
-    def connectionLost(self, reason: Failure) -> None:
-        """Close our descriptor of the socket."""
+    def stopListening(self, connDone: Failure = _DONE) -> Deferred[None] | None:
+        """Stop accepting; the socket is closed in a later turn of the reactor."""
         at_end, self._at_end = self._at_end, None
         if at_end is not None:
             at_end()
+        stopped: Deferred[None] | None = super().stopListening(connDone)  # type: ignore[no-untyped-call]
+        return stopped
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close our descriptor of the socket."""
         tcp.Port.connectionLost(self, reason)
 
 

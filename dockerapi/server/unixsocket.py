@@ -59,7 +59,7 @@ class BoundSocket:
                 _remove_stale(text, path)
                 self.socket, self._identity = _bind(path, gid, backlog)
         except OSError as error:
-            raise BadHost(text, error.strerror or str(error)) from None
+            raise BadHost(text, (error.strerror or str(error)).lower()) from None
 
     def remove(self) -> None:
         """Remove the file, unless it is another server's by now."""

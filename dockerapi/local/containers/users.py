@@ -1,0 +1,106 @@
+"""Who a container's process is: users and groups as the container's own files tell them.
+
+Source: passwd(5) and group(5); the rules are dockerd's. Rule: the files are read beneath the
+container's root, regular and bounded; their lines are data of strangers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.host.beneath import read_beneath
+
+#: The longest passwd or group file that is read, in bytes.
+FILE_LIMIT = 4 * 1024 * 1024
+_HIGHEST = 2**31 - 1
+
+
+@attrs.frozen
+class User:
+    """Numbers that a process runs under; `groups` has `gid` too."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+def resolve_user(root: Path, user: str, more_groups: Sequence[str] = ()) -> User:
+    """Return who ``USER[:GROUP]`` is inside `root`, names or numbers; root where it is empty.
+
+    Raises `InvalidParameter` in dockerd's words. Blocks for two small files.
+    """
+    name, _, group = user.partition(":")
+    passwd = list(_lines(root, "/etc/passwd", 4))
+    groups = list(_lines(root, "/etc/group", 3))
+    login, uid, gid = _find_user(passwd, name)
+    supplementary: list[int] = []
+    if group:
+        gid = _find_group(groups, group)
+    elif login:
+        supplementary = [
+            number
+            for fields in groups
+            if len(fields) > 3
+            and login in fields[3].split(",")
+            and (number := _number(fields[2])) is not None
+        ]
+    for number in (_find_group(groups, extra) for extra in more_groups):
+        if number not in supplementary:
+            supplementary.append(number)
+    if gid not in supplementary:
+        supplementary.insert(0, gid)
+    return User(uid, gid, tuple(supplementary))
+
+
+def _find_user(passwd: list[list[str]], name: str) -> tuple[str, int, int]:
+    """Return login name (empty where there is no entry), uid and gid."""
+    wanted = _number(name or "0")
+    for fields in passwd:
+        uid, gid = _number(fields[2]), _number(fields[3])
+        if uid is not None and gid is not None and (fields[0] == name or uid == wanted):
+            return fields[0], uid, gid
+    if wanted is None:
+        if name.isdecimal():
+            raise InvalidParameter("uids and gids must be in range 0-2147483647")
+        raise InvalidParameter(f"unable to find user {name}: no matching entries in passwd file")
+    return "", wanted, 0
+
+
+def _find_group(groups: list[list[str]], name: str) -> int:
+    wanted = _number(name)
+    for fields in groups:
+        gid = _number(fields[2])
+        if gid is not None and (fields[0] == name or gid == wanted):
+            return gid
+    if wanted is None:
+        if name.isdecimal():
+            raise InvalidParameter("uids and gids must be in range 0-2147483647")
+        raise InvalidParameter(f"unable to find group {name}: no matching entries in group file")
+    return wanted
+
+
+def _number(text: str) -> int | None:
+    if not text.isascii() or not text.isdecimal() or len(text) > 10:
+        return None
+    number = int(text)
+    return number if number <= _HIGHEST else None
+
+
+def _lines(root: Path, path: str, fields: int) -> Iterator[list[str]]:
+    """Give the lines of a file of fields between colons that have at least `fields` of them."""
+    try:
+        content = read_beneath(root, path, FILE_LIMIT)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise InvalidParameter(f"cannot read {path} of the container: {reason}") from None
+    for line in content.decode("utf-8", "surrogateescape").splitlines():
+        parts = line.strip().split(":")
+        if len(parts) >= fields and not line.startswith("#"):
+            yield parts

@@ -1,0 +1,98 @@
+"""Every path under the data root and the run root, so that no other module joins paths.
+
+Rule: the data root outlives a reboot of the host; the run root is on tmpfs and need not.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def _checked(identity: str) -> str:
+    """Return `identity` if it is 64 hexadecimal digits; raises ValueError otherwise."""
+    if _HEX.fullmatch(identity) is None:
+        raise ValueError(f"not an id: {identity!r}")
+    return identity
+
+
+@attrs.frozen
+class Layout:
+    """The paths of one engine.
+
+    :ivar root: the data root, as in ``/var/lib/dockerapi``.
+    :ivar run: the run root, as in ``/run/dockerapi``; short, since unix sockets lie below it.
+    """
+
+    root: Path = attrs.field(converter=Path)
+    run: Path = attrs.field(converter=Path)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite database."""
+        return self.root / "state.db"
+
+    @property
+    def tmp(self) -> Path:
+        """Files under way; emptied at start. On the file system of the data root."""
+        return self.root / "tmp"
+
+    @property
+    def blobs(self) -> Path:
+        """Content by digest: ``sha256/HEX``, as in an OCI image layout."""
+        return self.root / "images" / "blobs"
+
+    @property
+    def layers(self) -> Path:
+        """Unpacked layers by chain id."""
+        return self.root / "images" / "layers"
+
+    @property
+    def containers(self) -> Path:
+        """What of containers lies on disk."""
+        return self.root / "containers"
+
+    @property
+    def containers_run(self) -> Path:
+        """What of containers lies on tmpfs."""
+        return self.run / "c"
+
+    @property
+    def netns(self) -> Path:
+        """Pins of network namespaces."""
+        return self.run / "netns"
+
+    def blob(self, digest: str) -> Path:
+        """Return the file of a blob; `digest` is ``sha256:HEX``."""
+        algorithm, _, identity = digest.partition(":")
+        if algorithm != "sha256":
+            raise ValueError(f"not a digest: {digest!r}")
+        return self.blobs / algorithm / _checked(identity)
+
+    def layer(self, chain_id: str) -> Path:
+        """Return the directory of an unpacked layer; `chain_id` is ``sha256:HEX``."""
+        algorithm, _, identity = chain_id.partition(":")
+        if algorithm != "sha256":
+            raise ValueError(f"not a chain id: {chain_id!r}")
+        return self.layers / _checked(identity)
+
+    def container(self, identity: str) -> Path:
+        """Return a container's directory under the data root: its own layer, its log."""
+        return self.containers / _checked(identity)
+
+    def container_run(self, identity: str) -> Path:
+        """Return a container's directory under the run root: bundle, sockets, exit files."""
+        return self.containers_run / _checked(identity)
+
+    def make(self) -> None:
+        """Make the directories that always are there, searchable but not listable by others."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+        for path in (self.blobs / "sha256", self.layers, self.containers, self.tmp):
+            path.mkdir(parents=True, exist_ok=True, mode=0o711)
+        for path in (self.containers_run, self.netns):
+            path.mkdir(parents=True, exist_ok=True, mode=0o711)

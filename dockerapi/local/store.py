@@ -1,0 +1,147 @@
+"""The engine's state: one SQLite database, in a thread of its own.
+
+Rule: one transaction for each change; who awaits `write` knows that its change outlives kill -9.
+WAL with synchronous=NORMAL loses nothing of that, and only a crash of the host the latest changes.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+from dockerapi.engine.errors import EngineError, Unavailable
+
+T = TypeVar("T")
+
+_Work = Callable[[], None]
+
+
+class Store:
+    """The database; made by `open`."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, reactor: IReactorFromThreads | None = None
+    ) -> None:
+        self._connection = connection
+        self._reactor: IReactorFromThreads = reactor if reactor is not None else _reactor()
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._closed = False
+        self._thread = Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path, reactor: IReactorFromThreads | None = None) -> Store:
+        """Open the database at `path`, bring it to the newest schema, and return the store.
+
+        Raises `EngineError` for a database of a newer schema, and for one that is broken.
+        """
+        try:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            try:
+                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+                    connection.execute(f"PRAGMA {pragma}")
+                _migrate(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise EngineError(f"the database {path} cannot be used: {error}") from error
+        return cls(connection, reactor)
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `change` as one transaction in the store's thread; return its result.
+
+        What it raises undoes the transaction and is raised here.
+        """
+
+        def transaction() -> T:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(self._connection)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._submit(transaction)
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `query` in the store's thread and return its result."""
+        return await self._submit(lambda: query(self._connection))
+
+    def close(self) -> None:
+        """Let what is under way end, and close the database."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+            self._connection.close()
+
+    def _submit(self, function: Callable[[], T]) -> Deferred[T]:
+        if self._closed:
+            raise Unavailable("the database is closed")
+        # Who gives up waiting does not undo: a transaction that was asked for is carried out.
+        waiter: Deferred[T] = Deferred()
+
+        def work() -> None:
+            try:
+                result = function()
+            except BaseException:
+                self._reactor.callFromThread(_settle, waiter, Failure())
+            else:
+                self._reactor.callFromThread(_settle, waiter, result)
+
+        self._queue.put(work)
+        return waiter
+
+    def _work(self) -> None:
+        while (work := self._queue.get()) is not None:
+            work()
+
+
+def _settle(waiter: Deferred[Any], result: Any) -> None:
+    # Someone who was cancelled meanwhile no longer waits.
+    if not waiter.called:
+        waiter.callback(result)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Run the migrations that `path` lacks, each in a transaction of its own."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    steps = _migrations()
+    if found > max(steps, default=0):
+        raise EngineError(
+            f"the database {path} has the schema {found}, which is newer than this server's "
+            f"{max(steps, default=0)}: run a newer dockerapi, or use another data root"
+        )
+    for number in sorted(steps):
+        if number > found:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{steps[number]}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+
+
+def _migrations() -> dict[int, str]:
+    """Return the text of each migration by its number."""
+    steps: dict[int, str] = {}
+    for entry in resources.files("dockerapi.local.migrations").iterdir():
+        if match := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name):
+            steps[int(match[1])] = entry.read_text()
+    return steps
+
+
+def _reactor() -> IReactorFromThreads:
+    return IReactorFromThreads(installed_reactor)

@@ -26,6 +26,9 @@ class UnixSocketPort(unix.Port):
     :param at_end: called once, at once, when the port is told to stop.
     """
 
+    #: A shutdown would end the socket for init too, and for the next server that it starts.
+    _shouldShutdown = False
+
     def __init__(
         self,
         listening: socket.socket,

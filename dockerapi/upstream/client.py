@@ -30,9 +30,13 @@ class Client:
         Raises `Unavailable` when the upstream cannot be reached or breaks off before, `Cancelled`
         when the request's own body breaks off, `InvalidParameter` when it cannot be sent.
         """
-        exchange = await self._try(request, fresh=False)
+        try:
+            head = request.head()
+        except BadHead as error:
+            raise InvalidParameter(f"cannot be forwarded: {error}") from error
+        exchange = await self._try(request, head, fresh=False)
         if exchange.stale and request.replayable:
-            exchange = await self._try(request, fresh=True)
+            exchange = await self._try(request, head, fresh=True)
         if exchange.head is not None:
             return exchange
         if exchange.client_left:
@@ -55,15 +59,13 @@ class Client:
             raise
         return exchange, body
 
-    async def _try(self, request: Request, *, fresh: bool) -> Exchange:
+    async def _try(self, request: Request, head: bytes, *, fresh: bool) -> Exchange:
         """Send `request` on one connection; return its exchange, answered or failed."""
         exchange = Exchange(await self.pool.take(fresh=fresh), request)
         try:
-            exchange.send()
+            exchange.send(head)
             await exchange.wait()
-        except BaseException as error:
+        except BaseException:
             exchange.abort("the request was given up")
-            if isinstance(error, BadHead):
-                raise InvalidParameter(f"cannot be forwarded: {error}") from error
             raise
         return exchange

@@ -99,9 +99,9 @@ class Exchange:
         """Whether it failed without an answer's first byte on a connection that had been idle."""
         return self.connection.reused and self.head is None and self._reader.empty
 
-    def send(self) -> None:
-        """Begin to send the request; raise `BadHead` (nothing was sent) where it cannot be."""
-        self.connection.write(self._request.head())
+    def send(self, head: bytes) -> None:
+        """Begin to send the request, whose head is `head`."""
+        self.connection.write(head)
         if self._request.length == 0:
             self._sent = True
         else:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, DNSLookupError, NoProtocol
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    DNSLookupError,
+    NoProtocol,
+)
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -63,6 +68,8 @@ class Pool(Factory):
             raise Unavailable("the connections to the engine are closed")
         try:
             protocol = await self._endpoint.connect(self)
+        except ConnectingCancelledError as error:
+            raise CancelledError from error
         except (ConnectError, DNSLookupError, NoProtocol, OSError) as error:
             raise Unavailable(f"cannot connect to the engine at {self._name}: {error}") from error
         return cast(Connection, protocol)

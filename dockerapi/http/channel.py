@@ -59,6 +59,7 @@ class HTTPChannel(Protocol):
         self._closing = False
         self._ended = False
         self._counted = False
+        self._registered = False
         self._drained_bytes = 0
         self._waited = 0.0
         self._requests = 0
@@ -79,6 +80,7 @@ class HTTPChannel(Protocol):
         if no_delay is not None and isinstance(self._account, str):
             no_delay(True)
         transport.registerProducer(self, True)
+        self._registered = True
         self._factory.opened(self)
         self._counted = self._factory.connections.enter(self._account)
         if not self._counted:
@@ -97,10 +99,7 @@ class HTTPChannel(Protocol):
             if not len(self._input):
                 self._waited = 0.0
             self._input.feed(data)
-            if self._exchange is None:
-                self._advance()
-            elif len(self._input) >= self._limits.pipeline:
-                self.inbox_full()
+            self._advance()
 
     def readConnectionLost(self) -> None:
         """The client has half-closed."""
@@ -164,7 +163,7 @@ class HTTPChannel(Protocol):
 
     def can_keep(self) -> bool:
         """Return whether the connection can serve another request after this answer."""
-        if self._ended and not len(self._input):
+        if self._factory.stopping or (self._ended and not len(self._input)):
             return False
         if self._decoder is None:
             return True
@@ -277,6 +276,11 @@ class HTTPChannel(Protocol):
         else:
             self._close_gently()
 
+    def close_if_idle(self) -> None:
+        """Close unless a request is in progress."""
+        if self._exchange is None and not self._closing:
+            self._close_gently()
+
     @property
     def blind(self) -> bool:
         """Whether the transport would not notice that the client has left."""
@@ -320,14 +324,18 @@ class HTTPChannel(Protocol):
                 if data is None:
                     if self._ended:
                         self._lose()
-                    else:
-                        self._read_on()
                     break
                 self._begin(parse(data))
         except Refused as refusal:
             self._refuse(refusal)
         finally:
             self._advancing = False
+        if self._decoder is None and self._duplex is None and not self._closing:
+            waits = self._exchange is not None or self.congested
+            if waits and len(self._input) >= self._limits.pipeline:
+                self.inbox_full()
+            else:
+                self._read_on()
 
     def _begin(self, head: Head) -> None:
         """Dispatch the request with the head `head`."""
@@ -439,16 +447,21 @@ class HTTPChannel(Protocol):
             self._lose()
 
     def _shut_write(self) -> None:
-        self._transport.unregisterProducer()
-        self.congested = False
+        self._unregister()
         self._transport.loseWriteConnection()
 
     def _lose(self) -> None:
         if not self.lost:
             self._closing = True
             self._waited = 0.0
-            self._transport.unregisterProducer()
+            self._unregister()
             self._transport.loseConnection()
+
+    def _unregister(self) -> None:
+        """Take back our wish to be paused: with it, a transport may never close."""
+        if self._registered:
+            self._registered = self.congested = False
+            self._transport.unregisterProducer()
 
     def _read_on(self) -> None:
         if self._paused and not self._ended and not self.lost:

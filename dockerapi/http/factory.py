@@ -55,6 +55,8 @@ class HTTPFactory(Factory):
         self.listener = listener
         self.limits = limits
         self.connections = connections or Connections(limits)
+        #: Whether the port has closed: answers in progress are finished, nothing new is begun.
+        self.stopping = False
 
     def buildProtocol(self, addr: IAddress | None) -> HTTPChannel | None:
         """Return a channel, or None (the connection is closed) when there are too many."""
@@ -63,6 +65,16 @@ class HTTPFactory(Factory):
         channel = HTTPChannel(self)
         channel.factory = self
         return channel
+
+    def startFactory(self) -> None:
+        """Begin (called by Twisted when a port opens)."""
+        self.stopping = False
+
+    def stopFactory(self) -> None:
+        """Close idle connections, and the others after their answers (called when the port has)."""
+        self.stopping = True
+        for channel in tuple(self._channels):
+            channel.close_if_idle()
 
     def opened(self, channel: HTTPChannel) -> None:
         """Look after `channel` (called by it)."""

@@ -5,6 +5,7 @@ Rule: a decoder gives the same payload however its input was split, and never re
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from dockerapi.http.head import Refused
@@ -50,6 +51,7 @@ class LengthDecoder:
 
 
 _SIZE_LINE, _DATA, _DATA_END, _TRAILER = range(4)
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -114,6 +116,8 @@ class ChunkedDecoder:
             self._trailers += len(line)
             if self._trailers > self._limits.trailers:
                 raise Refused(400, "malformed chunked encoding: trailers too large")
+            if line and not _TRAILER_LINE.fullmatch(line):
+                raise Refused(400, "malformed chunked encoding: bad trailer")
             return not line
         else:
             size = line.partition(b";")[0].rstrip(b" \t")

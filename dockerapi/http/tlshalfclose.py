@@ -45,7 +45,7 @@ class HalfCloseTLS(_TLS):  # type: ignore[misc]
                 break
             except ZeroReturnError:
                 self._peer_ended = True
-                if self._we_ended or self.disconnecting:
+                if self.disconnecting:
                     self._shutdownTLS()
                     self._tlsShutdownFinished(None)
                 else:

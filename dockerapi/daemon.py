@@ -5,13 +5,14 @@ Rule: it puts parts together and orders their start and end; it does nothing its
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import Any, TypeVar
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -42,6 +43,8 @@ from dockerapi.shutdown import stop_all_containers
 
 #: How long the reason of a failed start is told to clients, in seconds.
 REASON_TOLD = 5.0
+#: How long clients may take to read the last of their answers, in seconds.
+LAST_BYTES = 1.0
 
 P = TypeVar("P", bound=attrs.AttrsInstance)
 
@@ -123,10 +126,11 @@ class Daemon(Service):
             return
         raise_descriptor_limit()
         self._connections = Connections(self._limits)
-        self._serving = self._serveapi().run().addErrback(self._serving_failed)
+        serving = self._serveapi().run().addErrback(self._serving_failed)
         failure = self.server.listening.failure
         if failure is not None:
             failure.raiseException()
+        self._serving = serving
 
     def startService(self) -> None:
         """Open the ports unless that was done, and start the engine behind them."""
@@ -140,6 +144,9 @@ class Daemon(Service):
     def stopService(self) -> Deferred[None]:
         """End: no new requests, running ones get `shutdown_timeout`, unix sockets are removed."""
         super().stopService()  # type: ignore[no-untyped-call]
+        if self._serving is None:
+            return succeed(None)
+        self._serving = None
         return Deferred.fromCoroutine(self._stop())
 
     def reload(self) -> None:
@@ -211,12 +218,20 @@ class Daemon(Service):
             await stop_all_containers(self.engine)
         await self.engine.shutdown(self.settings.shutdown_timeout, self.reactor)
         self.server.gate.open()
+        # The last answers are written in this turn of the reactor, after their jobs have ended.
+        await deferLater(self.reactor, 0)
         await self.backend.stop()
-        factories, self._factories = self._factories, []
-        for factory in factories:
-            factory.end("the server ends")
-        self._serving = None
+        await self._end_connections()
         self._init.stop_watchdog()
+
+    async def _end_connections(self) -> None:
+        """Let what was answered arrive, within a second."""
+        factories, self._factories = self._factories, []
+        ending = [factory.end("the server ends") for factory in factories]
+        everyone = DeferredList(ending, consumeErrors=True)
+        everyone.addTimeout(LAST_BYTES, self.reactor)
+        with contextlib.suppress(TimeoutError):
+            await everyone
 
     def _is_socket_activated(self) -> bool:
         return all(host.startswith("fd://") for host in self.settings.listen_on)

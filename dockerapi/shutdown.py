@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from dockerapi.engine.answers import Answer, Encoded
 from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
 
 log = Logger()
 
@@ -23,10 +24,13 @@ async def stop_all_containers(engine: Engine) -> None:
 
     What cannot be stopped is logged.
     """
-    if not (engine.handles("ContainerList") and engine.handles("ContainerStop")):
+    try:
+        containers = _plain(await engine.job("ContainerList").run())
+    except EngineError as error:
+        log.error("cannot stop the containers: {error}", error=error.message)
         return
     stopping: list[Deferred[Any]] = []
-    for container in _plain(await engine.job("ContainerList").run()):
+    for container in containers:
         identity = str(container["Id"])
         stop = engine.job("ContainerStop", identity).run()
         stopping.append(stop.addErrback(_log_failure, identity))

@@ -9,6 +9,7 @@ import select
 from collections.abc import Callable
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 
@@ -51,6 +52,7 @@ class HTTPFactory(Factory):
         self._clock: Any = clock
         self._channels: set[HTTPChannel] = set()
         self._sweep: IDelayedCall | None = None
+        self._when_empty: list[Deferred[None]] = []
         self.dispatch = dispatch
         self.listener = listener
         self.limits = limits
@@ -88,11 +90,29 @@ class HTTPFactory(Factory):
         if not self._channels and self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
+        self._check_empty()
 
-    def end(self, reason: str) -> None:
-        """End every connection, each once what it has to send is sent (the server's shutdown)."""
+    def end(self, reason: str) -> Deferred[None]:
+        """End every connection, each once what it has to send is sent (the server's shutdown).
+
+        The Deferred fires when they have all ended; cancelling it cuts off those that have not.
+        """
+        ended: Deferred[None] = Deferred(lambda _: self._cut_off(reason))
+        self._when_empty.append(ended)
         for channel in tuple(self._channels):
             channel.end(reason)
+        self._check_empty()
+        return ended
+
+    def _cut_off(self, reason: str) -> None:
+        for channel in tuple(self._channels):
+            channel.abort(reason)
+
+    def _check_empty(self) -> None:
+        if not self._channels:
+            waiting, self._when_empty = self._when_empty, []
+            for ended in waiting:
+                ended.callback(None)
 
     def _look(self) -> None:
         """Let each connection's time pass; find clients that left unnoticed."""

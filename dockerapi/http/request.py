@@ -200,7 +200,8 @@ class Request(HTTPExchange, _SiteRequest):  # type: ignore[misc]
 
     def unregisterProducer(self) -> None:
         """Let go of the producer; see `IConsumer`."""
-        producer, self._channel.producer = self._channel.producer, None
+        producer: Any = self._channel.producer
+        self._channel.producer = None
         if isinstance(producer, _PullToPush):
             producer.stopStreaming()
 

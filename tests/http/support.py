@@ -24,6 +24,7 @@ from dockerapi.http.factory import HTTPFactory
 from dockerapi.http.interfaces import HeaderList
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
+from dockerapi.wire.duplex import StreamAborted
 
 
 class Wire(StringTransport):
@@ -107,6 +108,11 @@ def get(path: bytes = b"/", *headers: bytes, method: bytes = b"GET") -> bytes:
 def start(coroutine: Any) -> Deferred[Any]:
     """Run a coroutine as far as it goes."""
     return Deferred.fromCoroutine(coroutine)
+
+
+def let(coroutine: Any) -> None:
+    """Let a handler run; that its client leaves is no error."""
+    start(coroutine).addErrback(lambda failure: failure.trap(StreamAborted))
 
 
 @attrs.frozen

@@ -21,7 +21,6 @@ from dockerapi.http.factory import HTTPFactory
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
 from dockerapi.http.tlshalfclose import wrap
-from dockerapi.wire.duplex import StreamAborted
 from tests.http.support import (
     Listener,
     answers,
@@ -29,10 +28,10 @@ from tests.http.support import (
     echo_raw,
     get,
     in_thread,
+    let,
     listen,
     make_certificates,
     receive_all,
-    start,
 )
 
 BIG = 3_000_000
@@ -86,11 +85,11 @@ class ConnectionMixin:
         elif path == b"/big":
             request.respond(200, (), b"x" * BIG)
         elif path == b"/echo":
-            start(echo(request)).addErrback(lambda f: f.trap(StreamAborted))
+            let(echo(request))
         elif path == b"/count":
-            start(count(request)).addErrback(lambda f: f.trap(StreamAborted))
+            let(count(request))
         elif path == b"/raw":
-            start(echo_raw(request)).addErrback(lambda f: f.trap(StreamAborted))
+            let(echo_raw(request))
         if not self.arrived.called:
             self.arrived.callback(request)
 
@@ -351,7 +350,7 @@ class UnixTests(ConnectionMixin, TestCase):
         )
 
     async def test_client_that_leaves_unnoticed(self) -> None:
-        """A half-closed client, and one that we do not read from, are seen to leave all the same."""
+        """A half-closed client, and one that is not read from, are seen to leave."""
         for extra in (b"", b"x" * 100000):
             listener = await self.serve(Limits(body_buffer=1000))
             client = await in_thread(listener.connect)
@@ -438,9 +437,7 @@ class DescriptorTests(TestCase):
                     server.terminate()
 
     def fill(self, path: str) -> None:
-        clients = []
-        for _ in range(100):
-            clients.append(self.connect(path))
+        clients = [self.connect(path) for _ in range(100)]
         time.sleep(0.5)
         self.assertEqual(self.ask(clients[0]), b"OK")
         for client in clients[1:]:

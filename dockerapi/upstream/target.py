@@ -8,11 +8,11 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import attrs
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from dockerapi.engine.errors import InvalidParameter
-from dockerapi.upstream.tls import ClientTLS
+from dockerapi.upstream.tls import ClientTLS, TLSEndpoint
 
 #: How long connecting may take, in seconds.
 CONNECT_TIMEOUT = 10.0
@@ -75,4 +75,4 @@ class Target:
         endpoint = HostnameEndpoint(reactor, self.host, self.port, timeout=CONNECT_TIMEOUT)
         if tls is None:
             return endpoint
-        return wrapClientTLS(tls.options(self.host), endpoint)
+        return TLSEndpoint(endpoint, tls.options(self.host))

@@ -6,10 +6,18 @@ Rule: the server's certificate and its name are always verified (service_identit
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
-from OpenSSL.SSL import Error
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
@@ -17,8 +25,13 @@ from twisted.internet.ssl import (
     platformTrust,
     trustRootFromCertificates,
 )
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from dockerapi.engine.errors import InvalidParameter
+
+#: What reading certificates and keys may raise; TypeError is a key with a passphrase.
+_UNUSABLE = (OSError, ValueError, TypeError, SSL.Error, crypto.Error)
 
 
 @attrs.frozen
@@ -43,10 +56,10 @@ class ClientTLS:
         ours = None
         if self.certificate is not None and self.key is not None:
             try:
-                ours = PrivateCertificate.loadPEM(
-                    self.key.read_bytes() + b"\n" + self.certificate.read_bytes()
-                )
-            except (OSError, ValueError, Error) as error:
+                key = self.key.read_bytes()
+                load_pem_private_key(key, password=None)
+                ours = PrivateCertificate.loadPEM(key + b"\n" + self.certificate.read_bytes())
+            except _UNUSABLE as error:
                 raise InvalidParameter(
                     f"cannot use the certificate {self.certificate} with {self.key}: {error}"
                 ) from error
@@ -55,13 +68,53 @@ class ClientTLS:
         return optionsForClientTLS(host, trustRoot=trust, clientCertificate=ours)
 
 
+#: Twisted's class has no types; what is called of it below is its own.
+_TLS: Any = TLSMemoryBIOProtocol
+
+
+class _HalfClosing(_TLS):  # type: ignore[misc]
+    """TLS whose half-close is a close_notify (Twisted's ends the TCP stream beneath it)."""
+
+    def loseWriteConnection(self) -> None:
+        """Send close_notify; called after what was written has gone out."""
+        try:
+            self._tlsConnection.shutdown()
+        except SSL.Error:
+            self.abortConnection()
+        else:
+            self._flushSendBIO()
+
+
+class _Factory(TLSMemoryBIOFactory):
+    protocol = _HalfClosing
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen
+class TLSEndpoint:
+    """Connects to `endpoint` and speaks TLS there."""
+
+    endpoint: IStreamClientEndpoint
+    creator: IOpenSSLClientConnectionCreator
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Return a Deferred of the protocol that `factory` makes; the handshake is under way."""
+        wrapped = self.endpoint.connect(_Factory(self.creator, True, factory))
+        return wrapped.addCallback(_unwrap)
+
+
+def _unwrap(protocol: Any) -> IProtocol:
+    inner: IProtocol = protocol.wrappedProtocol
+    return inner
+
+
 def _read(path: Path) -> list[Certificate]:
     """Return the certificates in a file."""
     begin = b"-----BEGIN CERTIFICATE-----"
     try:
         blocks = path.read_bytes().split(begin)[1:]
         certificates = [Certificate.loadPEM(begin + block) for block in blocks]
-    except (OSError, ValueError, Error) as error:
+    except _UNUSABLE as error:
         raise InvalidParameter(f"cannot use the certificates in {path}: {error}") from error
     if not certificates:
         raise InvalidParameter(f"no certificate in {path}")

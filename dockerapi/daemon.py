@@ -19,6 +19,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dockerapi._version import __version__
+from dockerapi.api.resource import ApiResource
+from dockerapi.api.settings import ApiSettings
 from dockerapi.engine.answers import Answer
 from dockerapi.engine.backend import Backend
 from dockerapi.engine.engine import Engine
@@ -62,9 +64,8 @@ def part_of(kind: type[P], settings: Settings, **more: Any) -> P:
 
     Raises TypeError for a field that is neither there nor in `more`.
     """
-    known = {field.name for field in attrs.fields(Settings)}
     fields = {field.name for field in attrs.fields(kind)} - more.keys()
-    if missing := fields - known:
+    if missing := {name for name in fields if not hasattr(settings, name)}:
         raise TypeError(f"{kind.__name__} has fields without a setting: {sorted(missing)}")
     return kind(**{name: getattr(settings, name) for name in fields}, **more)
 
@@ -265,10 +266,9 @@ class Daemon(Service):
         self._idle.touch()
         self.api.dispatch(request)
 
-    def _make_api(self) -> Any:
-        from dockerapi.api.resource import ApiResource
-
-        return ApiResource(self.engine, self.settings)
+    def _make_api(self) -> ApiResource:
+        settings = part_of(ApiSettings, self.settings, logging=True, version=__version__)
+        return ApiResource(self.engine, settings, self.reactor)
 
     def _make_backend(self) -> Backend:
         if self.settings.engine != "embedded":

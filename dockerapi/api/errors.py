@@ -1,0 +1,60 @@
+"""From what went wrong to a status and its text: the only place that knows both.
+
+Rule: the class decides, never the text.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dockerapi.api.json import to_json
+from dockerapi.api.versions import JSON_ERRORS, VersionRefused
+from dockerapi.engine import errors
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.versions import Version
+from dockerapi.wire.duplex import StreamAborted
+
+_log = Logger()
+
+#: Subclasses stand before their bases.
+_STATUSES: tuple[tuple[type[BaseException], int], ...] = (
+    (errors.InvalidParameter, 400),
+    (Malformed, 400),
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.NotModified, 304),
+    (errors.NotSupported, 501),
+    (errors.Unavailable, 503),
+    (errors.Cancelled, 503),
+    (CancelledError, 503),
+    (errors.EngineError, 500),
+)
+
+#: What a client gets of an error that is a defect of ours.
+_DEFECT = "internal server error: the log of the server says more"
+
+
+def status_and_message(failure: Failure) -> tuple[int, str]:
+    """Return the status and the text for the client; a defect is logged with its traceback."""
+    error = failure.value
+    if isinstance(error, VersionRefused):
+        return error.status, error.message
+    for kind, status in _STATUSES:
+        if isinstance(error, kind):
+            return status, getattr(error, "message", "") or str(error)
+    if isinstance(error, StreamAborted):
+        return 400, f"the request broke off: {error}"
+    _log.failure("a handler failed", failure=failure)
+    return 500, _DEFECT
+
+
+def body(message: str, version: Version) -> tuple[bytes, bytes]:
+    """Return the media type and the body of an error; plain text for versions before 1.24."""
+    if version < JSON_ERRORS:
+        text = message.encode("utf-8", "backslashreplace") + b"\n"
+        return b"text/plain; charset=utf-8", text
+    return b"application/json", to_json({"message": message})

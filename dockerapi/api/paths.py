@@ -1,0 +1,46 @@
+"""Request paths as dockerd's router reads them.
+
+Source: Go's `net/url` (escapes) and `path.Clean`, gorilla/mux (an unclean path is redirected).
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+
+
+class BadEscape(ValueError):
+    """A percent sign that begins no escape; `args[0]` is Go's text for it."""
+
+
+def check_escapes(raw: bytes) -> None:
+    """Raise `BadEscape` where a percent sign in `raw` is not followed by two hex digits."""
+    if b"%" in raw and (match := _BAD_ESCAPE.search(raw)) is not None:
+        shown = match[0].decode("ascii", "backslashreplace")
+        raise BadEscape(f'invalid URL escape "{shown}"')
+
+
+def decode(raw: bytes) -> str:
+    """Return the path that `raw` escapes; bytes that are no UTF-8 become surrogates.
+
+    Raises `BadEscape`.
+    """
+    check_escapes(raw)
+    return unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
+
+
+def clean(path: str) -> str:
+    """Return `path` without empty, ``.`` and ``..`` segments; a trailing slash stays."""
+    if "//" not in path and "/." not in path:
+        return path
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            if kept:
+                kept.pop()
+        elif segment not in ("", "."):
+            kept.append(segment)
+    cleaned = "/" + "/".join(kept)
+    return cleaned + "/" if path.endswith("/") and kept else cleaned

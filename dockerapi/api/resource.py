@@ -1,0 +1,219 @@
+"""The API as a resource: a request in, a job run, its answer out.
+
+Rule: a route's part is to decode, run and encode; every request runs through `Engine.run`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from klein.resource import KleinResource
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dockerapi.api import errors
+from dockerapi.api.answers import Answers
+from dockerapi.api.browsers import Browsers
+from dockerapi.api.debug.pages import DebugPages
+from dockerapi.api.headers import CommonHeaders
+from dockerapi.api.log import RequestLog
+from dockerapi.api.paths import BadEscape, check_escapes
+from dockerapi.api.router import Match, Redirect, Router
+from dockerapi.api.routes import ROUTES
+from dockerapi.api.settings import ApiSettings
+from dockerapi.api.versions import VersionRefused
+from dockerapi.engine.answers import Answer, Hijack, Response, Stream
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import Cancelled, InvalidParameter
+from dockerapi.engine.job import Job
+from dockerapi.engine.principal import Principal
+from dockerapi.http.interfaces import Exchange, HeaderList, Peer
+from dockerapi.model.envelope import Envelope
+from dockerapi.model.versions import Version
+
+_NOT_FOUND = "page not found"
+
+
+class ApiResource(KleinResource):
+    """Serves every route of the API; a Klein resource whose requests are `Exchange`s.
+
+    :ivar debug: the pages below `/debug/`, or None.
+    """
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ApiSettings | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        settings = settings if settings is not None else ApiSettings()
+        self._engine = engine
+        self._oldest = settings.min_api_version
+        self._router = Router(ROUTES, self._endpoint)
+        super().__init__(self._router.app)
+        self._common = CommonHeaders(engine.facts, settings.version)
+        self._answers = Answers(self._common)
+        self._browsers = Browsers(settings.cors_origins, settings.allowed_hosts)
+        self._log = RequestLog(settings.logging, settings.version, settings.debug)
+        self.debug: DebugPages | None = None
+        if settings.debug:
+            self.debug = DebugPages(engine, clock if clock is not None else _installed_clock())
+
+    def dispatch(self, request: Exchange) -> None:
+        """Answer `request`; never raises."""
+        since = perf_counter()
+        principal = principal_of(request.peer)
+        if self._log.enabled:
+            request.on_done(partial(self._log.done, request, principal, since))
+        try:
+            self._answer(request, principal)
+        except Exception:
+            self._refuse(request, Failure(), self._engine.facts.newest, ())
+
+    def _endpoint(self, request: Any, **names: str) -> Any:
+        """Answer a request that Klein has routed.
+
+        Klein calls this where the application mounts the resource below another; the server
+        itself calls `dispatch`. Returns a Deferred that fires when the answer is out.
+        """
+        done: Deferred[None] = Deferred()
+        request.on_done(lambda: done.callback(None))
+        self.dispatch(request)
+        return done
+
+    def _answer(self, request: Exchange, principal: Principal) -> None:
+        self._browsers.check(request)
+        cors = self._browsers.cors(request)
+        raw_path, _, query = request.target.partition(b"?")
+        if self.debug is not None and raw_path.startswith(b"/debug/"):
+            if not self.debug.serve(request):
+                self._not_found(request, cors)
+            return
+        if request.method == b"OPTIONS":
+            request.respond(200, (*self._common.plain, *cors))
+            return
+        try:
+            match = self._router.resolve(request.method, raw_path)
+            check_escapes(query)
+        except BadEscape as error:
+            raise InvalidParameter(str(error)) from None
+        if isinstance(match, Match):
+            self._run(request, principal, match, query, cors)
+        elif isinstance(match, Redirect):
+            location = match.location + (b"?" + query if query else b"")
+            request.respond(301, [(b"Location", _quoted(location))])
+        else:
+            self._not_found(request, cors)
+
+    def _run(
+        self,
+        request: Exchange,
+        principal: Principal,
+        match: Match,
+        query: bytes,
+        cors: HeaderList,
+    ) -> None:
+        facts = self._engine.facts
+        version = facts.newest
+        if match.version is not None:
+            try:
+                version = match.version.check(facts, self._oldest)
+            except VersionRefused:
+                self._refuse(request, Failure(), match.version.version, cors)
+                return
+        self._log.calling(request, match.path)
+        envelope = Envelope(
+            match.route.method,
+            match.path,
+            query.decode("latin-1"),
+            request.head,
+            request.body,
+            request.length,
+        )
+        job = self._engine.job(
+            match.route.operation,
+            *match.names,
+            principal=principal,
+            version=version,
+            envelope=envelope,
+        )
+        running = job.run()
+        if running.called and not running.paused and not isinstance(running.result, Failure):
+            # The usual case of an answer from memory: no callbacks needed.
+            self._send(running.result, request, match, job, cors)
+            return
+        request.on_gone(running.cancel)
+        running.addCallback(self._send, request, match, job, cors)
+        running.addErrback(self._failed, request, match, version, cors)
+
+    def _send(
+        self, answer: Answer, request: Exchange, match: Match, job: Job, cors: HeaderList
+    ) -> None:
+        if request.gone:
+            if isinstance(answer, Stream | Hijack | Response):
+                self._engine.abandon(job)
+            return
+        try:
+            self._answers.send(request, match.route, job, answer, cors)
+        except Exception:
+            self._engine.abandon(job)
+            self._refuse(request, Failure(), job.version, cors, match.path)
+
+    def _failed(
+        self,
+        failure: Failure,
+        request: Exchange,
+        match: Match,
+        version: Version,
+        cors: HeaderList,
+    ) -> None:
+        if request.gone and failure.check(CancelledError, Cancelled):
+            return
+        self._refuse(request, failure, version, cors, match.path)
+
+    def _refuse(
+        self,
+        request: Exchange,
+        failure: Failure,
+        version: Version,
+        cors: HeaderList,
+        path: str | None = None,
+    ) -> None:
+        status, message = errors.status_and_message(failure)
+        shown_path = (
+            path if path is not None else request.target.partition(b"?")[0].decode("latin-1")
+        )
+        self._log.failed(request, shown_path, status, message)
+        if request.status:
+            # The head is out: all that is left is to break the connection off.
+            return
+        media_type, body = errors.body(message, version)
+        headers = (*self._common.plain, *cors, (b"Content-Type", media_type))
+        request.respond(status, headers, b"" if status == 304 else body)
+
+    def _not_found(self, request: Exchange, cors: HeaderList) -> None:
+        media_type, body = errors.body(_NOT_FOUND, self._engine.facts.newest)
+        request.respond(404, (*self._common.plain, *cors, (b"Content-Type", media_type)), body)
+
+
+def principal_of(peer: Peer) -> Principal:
+    """Return who is at the other end of a connection."""
+    return Principal(peer.listener, peer.address, peer.pid, peer.uid, peer.gid, peer.certificate)
+
+
+def _quoted(location: bytes) -> bytes:
+    """Escape what may not stand in a header."""
+    return b"".join(bytes((byte,)) if 0x20 < byte < 0x7F else b"%%%02X" % byte for byte in location)
+
+
+def _installed_clock() -> IReactorTime:
+    from twisted.internet import reactor
+
+    return IReactorTime(reactor)

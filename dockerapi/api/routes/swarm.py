@@ -1,0 +1,36 @@
+"""Routes of the tags Swarm, Node, Service, Task, Secret and Config."""
+
+from dockerapi.api.route import Route
+
+ROUTES = (
+    Route("GET", "/nodes", "NodeList"),
+    Route("GET", "/nodes/{id}", "NodeInspect"),
+    Route("DELETE", "/nodes/{id}", "NodeDelete"),
+    Route("POST", "/nodes/{id}/update", "NodeUpdate"),
+    Route("GET", "/swarm", "SwarmInspect"),
+    Route("POST", "/swarm/init", "SwarmInit"),
+    Route("POST", "/swarm/join", "SwarmJoin"),
+    Route("POST", "/swarm/leave", "SwarmLeave"),
+    Route("POST", "/swarm/update", "SwarmUpdate"),
+    Route("GET", "/swarm/unlockkey", "SwarmUnlockkey"),
+    Route("POST", "/swarm/unlock", "SwarmUnlock"),
+    Route("GET", "/services", "ServiceList"),
+    Route("POST", "/services/create", "ServiceCreate", 201),
+    Route("GET", "/services/{id}", "ServiceInspect"),
+    Route("DELETE", "/services/{id}", "ServiceDelete"),
+    Route("POST", "/services/{id}/update", "ServiceUpdate"),
+    Route("GET", "/services/{id}/logs", "ServiceLogs"),
+    Route("GET", "/tasks", "TaskList"),
+    Route("GET", "/tasks/{id}", "TaskInspect"),
+    Route("GET", "/tasks/{id}/logs", "TaskLogs"),
+    Route("GET", "/secrets", "SecretList"),
+    Route("POST", "/secrets/create", "SecretCreate", 201),
+    Route("GET", "/secrets/{id}", "SecretInspect"),
+    Route("DELETE", "/secrets/{id}", "SecretDelete", 204),
+    Route("POST", "/secrets/{id}/update", "SecretUpdate"),
+    Route("GET", "/configs", "ConfigList"),
+    Route("POST", "/configs/create", "ConfigCreate", 201),
+    Route("GET", "/configs/{id}", "ConfigInspect"),
+    Route("DELETE", "/configs/{id}", "ConfigDelete", 204),
+    Route("POST", "/configs/{id}/update", "ConfigUpdate"),
+)

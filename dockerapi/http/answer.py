@@ -59,7 +59,9 @@ def render(headers: HeaderList) -> Fields:
         b"date" in names,
         names.get(b"connection", b"").lower() == b"close",
     )
-    if remember and len(_rendered) < _RENDERED_AT_MOST:
+    if remember:
+        if len(_rendered) >= _RENDERED_AT_MOST:
+            _rendered.clear()
         _rendered[headers] = fields
     return fields
 

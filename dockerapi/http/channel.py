@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,7 +25,7 @@ from dockerapi.http.head import Head, HeadBuffer, Refused, parse
 from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import Peer
 from dockerapi.http.peer import account_of, peer_of
-from dockerapi.http.sending import can_half_close, sender
+from dockerapi.http.sending import can_half_close, flush, sender
 from dockerapi.wire.duplex import StreamAborted
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class HTTPChannel(Protocol):
         self._drained_bytes = 0
         self._waited = 0.0
         self._requests = 0
+        self._head_sent = 0.0
         self._writer: Deferred[None] | None = None
         self.producer: IPushProducer | None = None
         self.congested = False
@@ -193,7 +195,8 @@ class HTTPChannel(Protocol):
         duplex = Hijacked(self, inbox)
         self._body = None
         self.send(head)
-        self._factory.flush(self._transport)
+        flush(self._transport)
+        self._head_sent = self._factory.clock.seconds()
         self._duplex = duplex
         if self._decoder is None:
             inbox.push(self._input.take_all())
@@ -215,6 +218,12 @@ class HTTPChannel(Protocol):
         writer: Deferred[None] = Deferred(self._writer_cancelled)
         self._writer = writer
         return writer
+
+    async def settle(self) -> None:
+        """Wait until the client has had time to read a hijack's head by itself."""
+        wait = self._head_sent + self._limits.settle_seconds - self._factory.clock.seconds()
+        if wait > 0:
+            await deferLater(self._factory.clock, wait)
 
     def half_close(self) -> None:
         """End our side of a hijacked stream; close when the client's has ended."""

@@ -17,7 +17,6 @@ from dockerapi.http.channel import HTTPChannel
 from dockerapi.http.connections import Connections
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
-from dockerapi.http.sending import flush
 
 _DEFAULTS = Limits()
 #: How often connections are looked at, in seconds.
@@ -29,7 +28,6 @@ class HTTPFactory(Factory):
 
     noisy = False
     request: Callable[..., Request] = Request
-    flush = staticmethod(flush)
 
     def __init__(
         self,
@@ -49,7 +47,7 @@ class HTTPFactory(Factory):
             from twisted.internet import reactor
 
             clock = cast(IReactorTime, reactor)
-        self._clock: Any = clock
+        self.clock: Any = clock
         self._channels: set[HTTPChannel] = set()
         self._sweep: IDelayedCall | None = None
         self._when_empty: list[Deferred[None]] = []
@@ -82,7 +80,7 @@ class HTTPFactory(Factory):
         """Look after `channel` (called by it)."""
         self._channels.add(channel)
         if self._sweep is None:
-            self._sweep = self._clock.callLater(SWEEP, self._look)
+            self._sweep = self.clock.callLater(SWEEP, self._look)
 
     def closed(self, channel: HTTPChannel) -> None:
         """Forget `channel` (called by it)."""
@@ -116,7 +114,7 @@ class HTTPFactory(Factory):
 
     def _look(self) -> None:
         """Let each connection's time pass; find clients that left unnoticed."""
-        self._sweep = self._clock.callLater(SWEEP, self._look)
+        self._sweep = self.clock.callLater(SWEEP, self._look)
         poller, blind = select.poll(), {}
         for channel in tuple(self._channels):
             channel.tick(SWEEP)

@@ -21,10 +21,11 @@ class Hijacked:
     :ivar write_closed: whether our side has ended.
     """
 
-    __slots__ = ("_channel", "inbox", "write_closed")
+    __slots__ = ("_channel", "_settled", "inbox", "write_closed")
 
     def __init__(self, channel: HTTPChannel, inbox: Inbox) -> None:
         self._channel = channel
+        self._settled = False
         self.inbox = inbox
         self.write_closed = False
 
@@ -41,6 +42,9 @@ class Hijacked:
 
     async def write(self, data: bytes) -> None:
         """Send `data`; raises `StreamAborted` when the connection is lost."""
+        if not self._settled:
+            self._settled = True
+            await self._channel.settle()
         if self.write_closed or self._channel.lost:
             raise StreamAborted("the stream has ended" if self.write_closed else "connection lost")
         if data:

@@ -27,6 +27,8 @@ class Limits:
     :ivar idle_seconds: between two requests.
     :ivar body_seconds: the longest pause in a body that its reader waits for.
     :ivar linger_seconds: how long a client may take to close after us.
+    :ivar settle_seconds: from a hijack's head to its first bytes, so that a client (docker-py)
+        that would lose what it reads together with the head has read the head by itself.
     """
 
     line: int = 16 * 1024
@@ -44,3 +46,4 @@ class Limits:
     idle_seconds: float = 300.0
     body_seconds: float = 300.0
     linger_seconds: float = 5.0
+    settle_seconds: float = 0.002

@@ -65,7 +65,7 @@ class Connection:
     """
 
     dispatch: Callable[[Request], None] | None = None
-    limits: Limits = attrs.field(factory=Limits)
+    limits: Limits = attrs.field(factory=lambda: Limits(settle_seconds=0))
     clock: Clock = attrs.field(factory=Clock)
     wire: Wire = attrs.field(factory=Wire)
     requests: list[Request] = attrs.field(factory=list)

@@ -431,7 +431,7 @@ class HijackTests(SynchronousTestCase):
         self.assertTrue(connection.wire.disconnecting)
 
     def test_half_closed_by_us(self) -> None:
-        connection = Connection(limits=Limits(linger_seconds=5))
+        connection = Connection(limits=Limits(linger_seconds=5, settle_seconds=0))
         duplex = self.hijacked(connection)
         self.successResultOf(start(duplex.close_write()))
         self.assertTrue(connection.wire.half_closed)
@@ -457,7 +457,7 @@ class HijackTests(SynchronousTestCase):
         duplex.abort("harmless")
 
     def test_backpressure(self) -> None:
-        connection = Connection(limits=Limits(body_buffer=100))
+        connection = Connection(limits=Limits(body_buffer=100, settle_seconds=0))
         duplex = self.hijacked(connection)
         connection.send(b"a" * 200)
         self.assertFalse(connection.wire.reading)
@@ -477,6 +477,22 @@ class HijackTests(SynchronousTestCase):
         self.failureResultOf(start(duplex.read()), StreamAborted)
         self.failureResultOf(start(duplex.write(b"x")), StreamAborted)
         self.successResultOf(start(duplex.close_write()))
+
+    def test_head_has_time_to_be_read_by_itself(self) -> None:
+        connection = Connection(limits=Limits(settle_seconds=0.5))
+        duplex = self.hijacked(connection)
+        written = start(duplex.write(b"a"))
+        connection.clock.advance(0.4)
+        self.assertNoResult(written)
+        connection.clock.advance(0.2)
+        self.successResultOf(written)
+        self.successResultOf(start(duplex.write(b"b")))
+        self.assertEqual(connection.wire.writes[1:], [b"a", b"b"])
+        connection = Connection(limits=Limits(settle_seconds=0.5))
+        written = start(self.hijacked(connection).write(b"a"))
+        connection.channel.connectionLost()
+        connection.clock.advance(1)
+        self.failureResultOf(written, StreamAborted)
 
 
 class GoneTests(SynchronousTestCase):

@@ -34,6 +34,7 @@ class CommandService(Daemon):
 
     def privilegedStartService(self) -> None:
         """Open the ports, or exit with one line."""
+        self._handle_signals()
         try:
             super().privilegedStartService()
         except EngineError as error:
@@ -41,7 +42,7 @@ class CommandService(Daemon):
             sys.exit(error.message)
 
     def startService(self) -> None:
-        """Start, and take over the signals once the reactor has installed its own handlers."""
+        """Start, and take the signals again once the reactor has installed its own handlers."""
         super().startService()
         self.reactor.callWhenRunning(self._handle_signals)
 

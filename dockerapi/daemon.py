@@ -99,6 +99,7 @@ class Daemon(Service):
         self.settings = settings
         self.reactor = reactor if reactor is not None else _installed_reactor()
         self.engine = Engine()
+        self.engine.verbose = settings.debug
         inherited, self._init = inherited_from_init()
         self.server = Server(
             self.engine,

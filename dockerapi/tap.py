@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from twisted.python import usage
 
 from dockerapi._version import __version__
 from dockerapi.configfile import read_config_file
-from dockerapi.engine.errors import InvalidParameter
+from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.settings import Kind, Option, Settings, convert, options
 
 
@@ -94,7 +95,11 @@ _add_options()
 
 
 def makeService(options: Options) -> IService:
-    """Make the daemon for twistd."""
+    """Make the daemon for twistd; exits with one line where an engine cannot be as asked for."""
+    # Here, since twistd imports this module to list the options of all plugins.
     from dockerapi.command import CommandService
 
-    return CommandService(options["settings"])
+    try:
+        return CommandService(options["settings"])
+    except EngineError as error:
+        sys.exit(error.message)

@@ -1,0 +1,434 @@
+"""The daemon: its start and end in this process, and as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from dockerapi.daemon import REASON_TOLD, Daemon
+from dockerapi.engine.answers import Answer
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
+from dockerapi.engine.job import Job
+from dockerapi.server.hosts import BadHost
+from dockerapi.settings import Settings
+from tests.server.certificates import Authority
+
+
+class UnixConnection(HTTPConnection):
+    """http.client over a unix socket."""
+
+    def __init__(self, path: str, timeout: float = 20) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def get(path: str, target: str) -> tuple[int, bytes]:
+    """Ask the server on the unix socket `path`; blocks."""
+    connection = UnixConnection(path)
+    try:
+        connection.request("GET", target)
+        response: HTTPResponse = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+class _EngineServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+
+
+class HangingEngine:
+    """An engine on the unix socket `path` that answers ping and version, and nothing else.
+
+    :ivar asked: set when something else was asked for.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.asked = threading.Event()
+        self._done = threading.Event()
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path.endswith(("/_ping", "/version")):
+                    self.send_response(200)
+                    self.send_header("Api-Version", "1.41")
+                    self.send_header("Content-Length", "2")
+                    self.end_headers()
+                    self.wfile.write(b"OK" if self.path.endswith("g") else b"{}")
+                else:
+                    engine.asked.set()
+                    engine._done.wait(60)
+
+            do_HEAD = do_GET
+
+            def address_string(self) -> str:
+                return "unix"
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = _EngineServer(path, Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._done.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class SlowBackend:
+    """Starts when told to; answers ping, and waits in `SystemInfo`."""
+
+    def __init__(self) -> None:
+        self.started: Deferred[None] = Deferred()
+        self.waiting: Deferred[None] = Deferred()
+        self.stopped = False
+        self.stops: list[str] = []
+
+    def register(self, engine: Engine) -> None:
+        engine.register("SystemPing", self.ping)
+        engine.register("SystemInfo", self.wait)
+        engine.register("ContainerList", self.containers)
+        engine.register("ContainerStop", self.stop_container)
+
+    async def start(self) -> None:
+        await self.started
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def ping(self, job: Job) -> Answer:
+        return None
+
+    async def wait(self, job: Job) -> Answer:
+        await self.waiting
+        return {"Name": "waited"}
+
+    async def containers(self, job: Job) -> Answer:
+        return [{"Id": "a"}, {"Id": "b"}]
+
+    async def stop_container(self, job: Job) -> Answer:
+        self.stops += job.args
+        if job.args == ("a",):
+            raise EngineError("it does not want to")
+        return None
+
+
+class DaemonTests(TestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory(prefix="dockerapi-daemon-")
+        self.addCleanup(directory.cleanup)
+        self.path = os.path.join(directory.name, "d.sock")
+        self.backend = SlowBackend()
+
+    def start(self, **settings: object) -> Daemon:
+        hosts = (f"unix://{self.path}",)
+        self.daemon = Daemon(
+            Settings(hosts=hosts, **settings),  # type: ignore[arg-type]
+            backend=self.backend,
+        )
+        self.daemon.startService()
+        self.addCleanup(self.daemon.stopService)
+        return self.daemon
+
+    def ask(self, target: str) -> Deferred[tuple[int, bytes]]:
+        return deferToThread(get, self.path, target)
+
+    async def pause(self, seconds: float = 0.1) -> None:
+        await deferLater(self.daemon.reactor, seconds)
+
+    async def test_early_clients_wait_for_the_engine(self) -> None:
+        self.start()
+        answers = [self.ask("/_ping") for _ in range(5)]
+        await self.pause()
+        self.assertFalse(any(answer.called for answer in answers))
+        self.backend.started.callback(None)
+        self.assertEqual([await answer for answer in answers], [(200, b"OK")] * 5)
+
+    async def test_without_buffering_they_get_503(self) -> None:
+        self.start(buffer_requests=False)
+        status, body = await self.ask("/info")
+        self.assertEqual(status, 503)
+        self.assertIn(b"is starting", body)
+
+    async def test_a_failed_start_is_told_and_then_ends(self) -> None:
+        daemon = self.start()
+        early = self.ask("/info")
+        self.backend.started.errback(EngineError("no disk"))
+        for answer in (early, self.ask("/info")):
+            status, body = await answer
+            self.assertEqual(status, 503)
+            self.assertIn(b"no disk", body)
+        self.assertFalse(daemon.ended.called)
+        since = time.monotonic()
+        await self.assertFailure(daemon.ended, EngineError)
+        self.assertLess(abs(time.monotonic() - since - REASON_TOLD), 2)
+
+    async def test_the_end_waits_for_what_runs(self) -> None:
+        daemon = self.start()
+        self.backend.started.callback(None)
+        running = self.ask("/info")
+        await self.pause(0.2)
+        ending = daemon.stopService()
+        await self.pause()
+        self.assertFalse(os.path.exists(self.path))
+        self.assertFalse(ending.called)
+        self.backend.waiting.callback(None)
+        status, body = await running
+        self.assertEqual(status, 200)
+        self.assertIn(b"waited", body)
+        await ending
+        self.assertTrue(self.backend.stopped)
+
+    async def test_the_end_cancels_what_does_not_end(self) -> None:
+        daemon = self.start(shutdown_timeout=0.1)
+        self.backend.started.callback(None)
+        running = self.ask("/info")
+        await self.pause(0.2)
+        await daemon.stopService()
+        try:
+            status, _ = await running
+            self.assertGreaterEqual(status, 500)
+        except OSError:
+            pass
+
+    async def test_the_end_closes_kept_connections(self) -> None:
+        daemon = self.start()
+        self.backend.started.callback(None)
+        connection = UnixConnection(self.path)
+        self.addCleanup(connection.close)
+
+        def ping() -> None:
+            connection.request("GET", "/_ping")
+            connection.getresponse().read()
+
+        await deferToThread(ping)
+        kept = connection.sock
+        await daemon.stopService()
+        self.assertEqual(await deferToThread(kept.recv, 1), b"")
+
+    async def test_stops_containers_when_asked_to(self) -> None:
+        daemon = self.start(stop_containers=True)
+        self.backend.started.callback(None)
+        await self.pause()
+        await daemon.stopService()
+        self.assertEqual(self.backend.stops, ["a", "b"])
+
+    async def test_the_end_before_the_start(self) -> None:
+        daemon = self.start()
+        early = self.ask("/_ping")
+        await self.pause(0.2)
+        await daemon.stopService()
+        self.assertFalse(os.path.exists(self.path))
+        await self.assertFailure(early, OSError)
+
+    def test_a_bad_host_is_raised_and_leaves_nothing(self) -> None:
+        hosts = (f"unix://{self.path}", "tcp://127.0.0.1:x")
+        daemon = Daemon(Settings(hosts=hosts), backend=self.backend)
+        error = self.assertRaises(BadHost, daemon.startService)
+        self.assertIn("tcp://127.0.0.1:x", error.message)
+        self.assertFalse(os.path.exists(self.path))
+
+
+class ProcessTests(SynchronousTestCase):
+    """The command, as its users run it."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory(prefix="dockerapi-process-")
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        self.path = str(self.directory / "d.sock")
+        self.command = [sys.executable, "-m", "dockerapi"]
+        # An engine that is not there keeps the gate closed, and needs nothing of this machine.
+        self.absent = ["--engine", f"unix://{self.directory}/absent.sock"]
+
+    def spawn(self, *arguments: str, **more: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.directory,
+            **more,  # type: ignore[call-overload]
+        )
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def await_line(self, process: subprocess.Popen[str], words: str) -> None:
+        for line in process.stdout:  # type: ignore[union-attr]
+            if words in line:
+                return
+        raise AssertionError(f"it ended without {words!r}")
+
+    def serve(self, *arguments: str) -> subprocess.Popen[str]:
+        hosts = ["--host", f"unix://{self.path}"]
+        process = self.spawn(*self.command, *hosts, *self.absent, *arguments)
+        self.await_line(process, f"Listening for HTTP on unix ({self.path})")
+        self.await_line(process, "waiting for the engine")
+        return process
+
+    def test_sigterm_and_sigint_end_it(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process = self.serve()
+            process.send_signal(number)
+            self.assertEqual(process.wait(20), 0)
+            self.assertFalse(os.path.exists(self.path))
+
+    def test_twistd_runs_it(self) -> None:
+        self.command = [
+            str(Path(sys.executable).with_name("twistd")),
+            "-n",
+            "--pidfile=",
+            "dockerapi",
+        ]
+        process = self.serve()
+        process.terminate()
+        self.assertEqual(process.wait(20), 0)
+
+    def test_a_second_signal_ends_it_at_once(self) -> None:
+        process = self.serve("--shutdown-timeout", "60")
+        upstream = HangingEngine(str(self.directory / "absent.sock"))
+        self.addCleanup(upstream.close)
+        self.assertEqual(get(self.path, "/_ping")[0], 200)
+        client = UnixConnection(self.path)
+        self.addCleanup(client.close)
+        client.request("GET", "/info")
+        self.assertTrue(upstream.asked.wait(20))
+        process.terminate()
+        self.await_line(process, "shutting down")
+        self.assertRaises(subprocess.TimeoutExpired, process.wait, 0.5)
+        process.terminate()
+        self.assertEqual(process.wait(5), 128 + signal.SIGTERM)
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_sighup_keeps_it(self) -> None:
+        process = self.serve()
+        process.send_signal(signal.SIGHUP)
+        self.await_line(process, "reloaded the certificates")
+        self.assertIsNone(process.poll())
+
+    def test_sighup_says_what_is_wrong(self) -> None:
+        authority = Authority(self.directory)
+        certificate, key = authority.issue("server")
+        files = ["--tlscert", str(certificate), "--tlskey", str(key)]
+        process = self.serve("--host", "ssl://127.0.0.1:0", *files)
+        certificate.unlink()
+        process.send_signal(signal.SIGHUP)
+        self.await_line(process, f"kept the old certificates: open {certificate}: No such file")
+        self.assertIsNone(process.poll())
+
+    def test_bad_hosts_are_one_line_and_status_1(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            used = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+            for host in ("tcp://127.0.0.1:x", used, "fd://", "xyz://", "ssl://127.0.0.1:0"):
+                process = self.spawn(
+                    *self.command,
+                    *self.absent,
+                    *["--host", f"unix://{self.path}", "--host", host],
+                    *["--tlskey", "/no/key.pem"],
+                )
+                output, _ = process.communicate(timeout=20)
+                self.assertEqual(process.returncode, 1)
+                lines = [line for line in output.splitlines() if "cannot listen on" in line]
+                self.assertEqual(len(lines), 1, output)
+                self.assertIn(host, lines[0])
+                self.assertNotIn("Traceback", output)
+                self.assertFalse(os.path.exists(self.path))
+
+    def test_bad_options_are_one_line_and_status_1(self) -> None:
+        process = self.spawn(*self.command, "--backlog", "many")
+        output, _ = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("--backlog", output.splitlines()[0])
+
+    def test_no_host_without_its_scheme(self) -> None:
+        process = self.spawn(*self.command, *self.absent, "--host", self.path)
+        output, _ = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("usage: serveapi PROTO://ADDR [PROTO://ADDR ...]", output)
+
+    def test_a_failed_start_has_status_1(self) -> None:
+        file = self.directory / "file"
+        file.touch()
+        roots = ["--data-root", f"{file}/data", "--exec-root", f"{file}/exec"]
+        process = self.spawn(*self.command, "--host", f"unix://{self.path}", *roots)
+        self.await_line(process, "Listening for HTTP")
+        status, body = get(self.path, "/info")
+        self.assertEqual(status, 503)
+        self.assertIn(b"did not start", body)
+        self.assertEqual(process.wait(20), 1)
+
+    def test_systemd_activates_it(self) -> None:
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(notify.close)
+        notify.bind(str(self.directory / "notify"))
+        notify.settimeout(20)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify")}
+        passed = ("NOTIFY_SOCKET", "PYTHONPATH", "HOME")
+        process = self.spawn(
+            "systemd-socket-activate",
+            *[f"--listen={self.path}", "--fdname=api"],
+            *[f"--setenv={name}" for name in passed if name in environment],
+            *self.command,
+            *["--host", "fd://api", *self.absent],
+            env=environment,
+        )
+        self.await_line(process, "Listening on")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
+            self.await_line(process, "Listening for HTTP on fd (api)")
+            process.terminate()
+            self.assertIn(b"STOPPING=1", notify.recv(999))
+        self.assertEqual(process.wait(20), 0)
+        self.assertTrue(os.path.exists(self.path))
+
+
+class IdleTests(SynchronousTestCase):
+    def test_ends_only_when_nobody_uses_it(self) -> None:
+        from dockerapi.server.idle import IdleExit
+
+        clock, ended, waiting = Clock(), [], Deferred[None]()
+        engine = Engine(logging=False)
+        engine.activation.activate()
+
+        async def wait(job: Job) -> Answer:
+            await waiting
+
+        engine.register("wait", wait)
+        idle = IdleExit(engine, 10, clock, lambda: ended.append(clock.seconds()))
+        idle.start()
+        clock.advance(6)
+        idle.touch()
+        clock.advance(6)
+        self.assertEqual(ended, [])
+        engine.job("wait").run()
+        clock.pump([5] * 10)
+        self.assertEqual(ended, [])
+        waiting.callback(None)
+        clock.pump([5] * 4)
+        self.assertEqual(len(ended), 1)
+        self.assertEqual(clock.getDelayedCalls(), [])

@@ -50,6 +50,13 @@ class HeadBuffer:
         Raises `Refused` for the first fault in the order of the bytes, however they were split.
         """
         data, limits = self._data, self._limits
+        if not data:
+            return None
+        if not self._scanned:
+            size = self._plain_head(data)
+            if size:
+                self._lines = 1
+                return self._cut(size)
         while True:
             feed = data.find(b"\n", self._scanned)
             end = len(data) if feed < 0 else feed
@@ -68,6 +75,16 @@ class HeadBuffer:
             if self._lines > limits.headers + 1:
                 raise self._too_large()
             self._line = self._scanned = feed + 1
+
+    def _plain_head(self, data: bytearray) -> int:
+        """Return the size of a whole head that is plainly in order, else 0 (a short cut)."""
+        size = data.find(b"\r\n\r\n") + 4
+        if not 8 <= size <= self._limits.line or size > self._limits.head or data[0] == 13:
+            return 0
+        lines = data.count(b"\n", 0, size)
+        if lines > self._limits.headers + 2 or lines != data.count(b"\r\n", 0, size):
+            return 0
+        return size
 
     def _cut(self, size: int) -> bytes:
         if not self._lines:

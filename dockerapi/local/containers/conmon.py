@@ -10,23 +10,18 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.host.pipes import read_line
 from dockerapi.local.host.spawn import Process, memory_file, written
 
 #: conmon is hard to kill when memory is short: with it the exit code would be lost.
 OOM_SCORE_ADJ = -999
-#: The longest line that the sync pipe may carry, in bytes.
-_LINE_LIMIT = 65536
 
 
 class RuntimeFailed(EngineError):
@@ -68,6 +63,11 @@ class Watch:
         return self.directory / "pidfile"
 
     @property
+    def conmon_pid_file(self) -> Path:
+        """The file that conmon writes its own number to."""
+        return self.directory / "conmon.pid"
+
+    @property
     def exit_file(self) -> Path:
         """The file that conmon renames into place at the end."""
         return self.directory / "exits" / self.container_id
@@ -95,6 +95,7 @@ class Watch:
             *("--cid", self.container_id, "--cuuid", self.container_id, "--name", self.name),
             *("--runtime", runtime.path, "--bundle", str(self.bundle)),
             *("--container-pidfile", str(self.pid_file)),
+            *("--conmon-pidfile", str(self.conmon_pid_file)),
             *("--exit-dir", str(self.directory / "exits")),
             *("--persist-dir", str(self.directory / "persist")),
             *("--log-level", "error"),
@@ -116,7 +117,12 @@ class Watch:
         """Make the directories that conmon writes to; blocks for less than a millisecond."""
         for name in ("exits", "persist"):
             (self.directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in (self.exit_file, self.oom_file, self.directory / "persist" / "exit"):
+        for file in (
+            self.pid_file,
+            self.exit_file,
+            self.oom_file,
+            self.directory / "persist" / "exit",
+        ):
             file.unlink(missing_ok=True)
 
 
@@ -196,44 +202,3 @@ def _pipe(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
         stack.enter_context(open(reading, "rb", buffering=0)),
         stack.enter_context(open(writing, "wb", buffering=0)),
     )
-
-
-def read_line(descriptor: int) -> Deferred[bytes]:
-    """Read a pipe up to the first end of line, or its end, in the reactor.
-
-    The descriptor stays its caller's, who may close it once the Deferred has fired.
-    """
-    return _LineReader(descriptor).line
-
-
-@implementer(IReadDescriptor)
-class _LineReader:
-    def __init__(self, descriptor: int) -> None:
-        from twisted.internet import reactor
-
-        self._reactor = cast(IReactorFDSet, reactor)
-        self._descriptor = descriptor
-        self._read = b""
-        self.line: Deferred[bytes] = Deferred(lambda _: self._reactor.removeReader(self))
-        self._reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def logPrefix(self) -> str:
-        return "conmon"
-
-    def doRead(self) -> None:
-        chunk = os.read(self._descriptor, _LINE_LIMIT)
-        self._read += chunk
-        if not chunk or b"\n" in chunk or len(self._read) > _LINE_LIMIT:
-            self._finish()
-
-    def connectionLost(self, reason: Failure) -> None:
-        # The reactor's word for the end of a pipe without anything left to read.
-        self._finish()
-
-    def _finish(self) -> None:
-        self._reactor.removeReader(self)
-        if not self.line.called:
-            self.line.callback(self._read.partition(b"\n")[0])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 
+from dockerapi.local.containers.mounts import Mounts, parse_mounts
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ class Container:
     :ivar body: the body of its ContainerCreate, as received.
     :ivar config: the body's container part, merged with its image's.
     :ivar host_config: the body's `HostConfig`.
-    :ivar path: the program, and `arguments` what follows it.
     :ivar sandbox: its network namespace and endpoints while it runs.
     :ivar lock: held by whatever changes it.
     :ivar exec_ids: the execs that live in it.
+    :ivar mounts: what `host_config` wants mounted.
     """
 
     id: str
@@ -88,15 +89,26 @@ class Container:
     body: bytes
     config: ContainerConfig
     host_config: HostConfig
-    path: str
-    arguments: tuple[str, ...]
     state: State = attrs.field(factory=State)
     sandbox: Sandbox | None = None
     lock: DeferredLock = attrs.field(factory=DeferredLock)
     exec_ids: list[str] = attrs.field(factory=list)
-    stop_requested: bool = False
+    mounts: Mounts = attrs.field(init=False)
     _next_exit: list[Deferred[Exit]] = attrs.field(factory=list)
     _removal: list[Deferred[Exit]] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.mounts = parse_mounts(self.host_config)
+
+    @property
+    def path(self) -> str:
+        """The program that it runs."""
+        return self.config.words()[0]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows the program."""
+        return self.config.words()[1:]
 
     def event_attributes(self, **more: str) -> Mapping[str, str]:
         """Return the attributes of this container's events: labels, image, name and `more`."""

@@ -1,15 +1,70 @@
-"""The OCI runtime: which one there is, and how it is called.
+"""The OCI runtime: how it is called, and what its words mean.
 
-Source: runc(8), crun(1). Rule: a runtime is chosen by a probe that runs it, not by its name.
+Source: runc(8), crun(1). Rule: a container is let go and forgotten by hand where that was tried
+with this runtime, and else by the runtime itself.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
+from twisted.internet.defer import DeferredList
 
+from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.spec import CGROUP_PARENT
+from dockerapi.local.host.pidfd import exit_of
+from dockerapi.local.host.pipes import read_line
 from dockerapi.local.host.spawn import Completed, Spawner, run, spawn
+from dockerapi.local.host.threads import in_thread
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_LOGFMT = re.compile(r'level=error msg="((?:[^"\\\\]|\\\\.)*)"')
+_CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found in \$PATH(?:: .*)?")
+
+
+class StartFailed(InvalidParameter):
+    """The command of a container cannot be run.
+
+    :ivar exit_code: 127 where it is missing, 126 where it may not be run.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def start_error(words: str) -> EngineError:
+    """Return the error for what a runtime said when it could not make a container.
+
+    The text is dockerd's, from which clients tell 125, 126 and 127.
+    """
+    message = (
+        "failed to create task for container: failed to create shim task: "
+        f"OCI runtime create failed: {plain(words)}: unknown"
+    )
+    low = message.lower()
+    if "executable file not found" in low or "no such file or directory" in low:
+        return StartFailed(message, 127)
+    if "permission denied" in low or "not a directory" in low or "is a directory" in low:
+        return StartFailed(message, 126)
+    return EngineError(message)
+
+
+def plain(words: str) -> str:
+    """Return the message in a runtime's words: runc logs it, crun puts its name before it."""
+    found = _LOGFMT.findall(words)
+    if found:
+        return str(found[-1]).replace('\\"', '"').replace("\\\\", "\\")
+    line = words.strip().splitlines()[-1] if words.strip() else "the runtime failed"
+    line = _CRUN_NOT_FOUND.sub(r'exec: "\1": executable file not found in $PATH', line)
+    return line.removeprefix("crun: ")
 
 
 @attrs.frozen
@@ -39,3 +94,88 @@ class Runtime:
         return await run(
             [self.path, *self.global_arguments, *arguments], timeout=timeout, spawner=self.spawn
         )
+
+    async def check(self, *arguments: str) -> None:
+        """Run one command; raise `EngineError` with the runtime's words where it fails."""
+        done = await self.call(*arguments)
+        if done.status != 0:
+            words = (done.stderr or done.stdout).decode("utf-8", "backslashreplace")
+            raise EngineError(plain(words))
+
+    async def start(self, identity: str, pidfd: int) -> None:
+        """Let a container's process go, which was made and waits; `pidfd` is its own.
+
+        Raises `EngineError` in the runtime's words.
+        """
+        fifo = self.root / identity / "exec.fifo"
+        if self.name == "runc" and await _open_gate(fifo, pidfd):
+            return
+        await self.check("start", identity)
+
+    async def delete(self, identity: str, *, by_hand: bool) -> None:
+        """Forget a container that has ended: its state and its cgroups.
+
+        `by_hand` does without a child; else the runtime does it, and kills what is left in it.
+        """
+        if not by_hand or not await in_thread(self._delete_by_hand, identity):
+            await self.call("delete", "--force", identity)
+            await in_thread(self._delete_by_hand, identity)
+
+    def _delete_by_hand(self, identity: str) -> bool:
+        """Remove cgroups and state; False where processes are left in a cgroup."""
+        if not remove_cgroups(identity):
+            return False
+        shutil.rmtree(self.root / identity, ignore_errors=True)
+        return True
+
+
+async def _open_gate(fifo: Path, pidfd: int) -> bool:
+    """Do what ``runc start`` does: read the pipe that the process waits to write to.
+
+    Returns False where there is no such pipe, or the process has ended.
+    """
+    try:
+        descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    word, end = read_line(descriptor), exit_of(pidfd)
+    try:
+        # A process that ended before will not write.
+        await DeferredList(
+            [word.addCallback(lambda _: None), end], fireOnOneCallback=True, consumeErrors=True
+        )
+        opened = word.called
+    finally:
+        word.cancel()
+        end.cancel()
+        os.close(descriptor)
+    with suppress(FileNotFoundError):
+        os.unlink(fifo)
+    return opened
+
+
+def remove_cgroups(identity: str, tries: int = 20) -> bool:
+    """Remove the cgroups of a container; False where processes are left in one.
+
+    Blocks: up to 0.1 s while the kernel lets go of the last process.
+    """
+    parents = [_CGROUPS, *(entry for entry in _CGROUPS.iterdir() if entry.is_dir())]
+    for parent in parents:
+        path = parent / CGROUP_PARENT / identity
+        for attempt in range(tries):
+            try:
+                _remove_tree(path)
+                break
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY or attempt == tries - 1:
+                    return False
+                time.sleep(0.005)
+    return True
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a cgroup with those that the container made in it (files cannot be removed)."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        os.rmdir(folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
@@ -31,7 +31,7 @@ _ALL_ALLOWED: tuple[dict[str, Any], ...] = ({"allow": True, "access": "rwm"},)
 
 
 def device_rules(
-    devices: Sequence[dict[str, Any]], more: Sequence[str], privileged: bool
+    devices: Sequence[Mapping[str, Any]], more: Sequence[str], privileged: bool
 ) -> list[Any]:
     """Return the rules of the device cgroup; `more` are the API's ``DeviceCgroupRules``.
 

@@ -1,0 +1,256 @@
+"""From a create request to a container: merged with its image, checked, its defaults set.
+
+Source: ContainerCreate of the specification; rules and texts are dockerd's. Rule: what is not
+honoured is named in a warning, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.mounts import parse_mounts
+from dockerapi.local.containers.resources import (
+    CgroupSupport,
+    adapt_resources,
+    check_resources,
+)
+from dockerapi.local.containers.rootfs import check_workdir
+from dockerapi.local.containers.security.devices import device_rules
+from dockerapi.local.containers.security.options import SecurityOptions
+from dockerapi.local.containers.signals import parse_signal
+from dockerapi.local.containers.spec import granted_capabilities, masked_paths, readonly_paths
+from dockerapi.model.container_requests import CreateRequest
+from dockerapi.model.containers import (
+    ContainerConfig,
+    CreateBody,
+    HostConfig,
+    LogConfig,
+    RestartPolicy,
+    as_words,
+)
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
+_POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
+_LOG_DRIVERS = ("", "json-file", "local", "none")
+_MILLISECOND = 1_000_000
+
+#: What is kept and shown, and has no effect yet: fields of HostConfig, then of ContainerConfig.
+_WITHOUT_EFFECT = (
+    *("port_bindings", "publish_all_ports", "volume_driver", "volumes_from", "links", "cgroup"),
+    *("annotations", "storage_opt", "userns_mode", "cgroup_parent", "blkio_weight"),
+    *("blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps"),
+    *("blkio_device_read_iops", "blkio_device_write_iops", "cpu_realtime_period"),
+    *("cpu_realtime_runtime", "device_requests", "cpu_count", "cpu_percent", "io_maximum_iops"),
+    *("io_maximum_bandwidth",),
+)
+
+
+class Image(Protocol):
+    """What containers need of an image."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def config(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+def new_container(
+    request: CreateRequest, image: Image, name: str, owner: str, support: CgroupSupport
+) -> tuple[Container, list[str]]:
+    """Return the container that `request` asks for, and warnings.
+
+    `name` was checked by `check_name`. Raises `InvalidParameter` for what can never be, in dockerd's
+    words.
+    """
+    identity = secrets.token_hex(32)
+    config = merge_config(request.body, image.config)
+    if not config.words():
+        raise InvalidParameter("no command specified")
+    host = request.body.host_config or HostConfig()
+    check(config, host)
+    host, warnings = adapt_resources(host, support)
+    host = _with_defaults(host, support)
+    if not config.hostname:
+        config.hostname = identity[:12]
+    container = Container(
+        id=identity,
+        name=name,
+        created_at=time.time_ns(),
+        owner=owner,
+        image=image.id,
+        body=request.received,
+        config=config,
+        host_config=host,
+    )
+    return container, warnings + list(_ignored(container, request.body))
+
+
+def check_name(name: str) -> str:
+    """Return `name` without the slash that old clients write; raise `InvalidParameter`."""
+    bare = name.removeprefix("/")
+    if _NAME.fullmatch(bare) is None:
+        raise InvalidParameter(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+    return bare
+
+
+def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
+    """Return the body's config with what its image adds; `image` is an OCI image configuration."""
+    config = body.container_config()
+    defaults: Mapping[str, Any] = image.get("config") or {}
+    entrypoint, command = as_words(config.entrypoint), as_words(config.cmd)
+    reset = entrypoint == [""]
+    if not entrypoint:
+        command = command or list(defaults.get("Cmd") or ())
+        entrypoint = list(defaults.get("Entrypoint") or ())
+    config.entrypoint = None if reset else entrypoint or None
+    config.cmd = command or None
+    config.user = config.user or defaults.get("User") or ""
+    config.working_dir = config.working_dir or defaults.get("WorkingDir") or ""
+    config.stop_signal = config.stop_signal or defaults.get("StopSignal") or ""
+    own = {entry.partition("=")[0] for entry in config.env or ()}
+    config.env = [
+        *(config.env or ()),
+        *(entry for entry in defaults.get("Env") or () if entry.partition("=")[0] not in own),
+    ]
+    config.labels = {**(defaults.get("Labels") or {}), **(config.labels or {})}
+    for field, theirs in (("exposed_ports", "ExposedPorts"), ("volumes", "Volumes")):
+        merged = {**(defaults.get(theirs) or {}), **(getattr(config, field) or {})}
+        setattr(config, field, merged or None)
+    return config
+
+
+def check(config: ContainerConfig, host: HostConfig) -> None:
+    """Raise `InvalidParameter` for what can never be."""
+    _check_config(config)
+    _check_policy(host)
+    check_resources(host)
+    granted_capabilities(host)
+    SecurityOptions.parse(host.security_opt or ())
+    device_rules((), host.device_cgroup_rules or (), host.privileged)
+    parse_mounts(host)
+    for kind, mode in (("IPC", host.ipc_mode), ("PID", host.pid_mode), ("UTS", host.uts_mode)):
+        allowed = ("", "host", *(("private", "shareable", "none") if kind == "IPC" else ()))
+        if mode not in allowed:
+            raise InvalidParameter(f"invalid {kind} mode: {mode}")
+    if host.cgroupns_mode not in ("", "host", "private"):
+        raise InvalidParameter(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
+
+
+def _check_config(config: ContainerConfig) -> None:
+    if config.working_dir:
+        if not config.working_dir.startswith("/"):
+            raise InvalidParameter(
+                f"the working directory '{config.working_dir}' is invalid, "
+                "it needs to be an absolute path"
+            )
+        check_workdir(config.working_dir, config.working_dir)
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
+    for entry in config.env or ():
+        if not entry.partition("=")[0]:
+            raise InvalidParameter(f"invalid environment variable: {entry}")
+        if "\0" in entry:
+            raise InvalidParameter("invalid environment variable: it holds a zero byte")
+    for port in config.exposed_ports or ():
+        if _PORT.fullmatch(port) is None:
+            raise InvalidParameter(
+                f"invalid JSON: invalid port '{port.partition('/')[0]}': invalid syntax"
+            )
+    health = config.healthcheck
+    if health is not None:
+        for name in ("interval", "timeout", "start_period"):
+            if 0 < getattr(health, name) < _MILLISECOND or getattr(health, name) < 0:
+                title = {"start_period": "StartPeriod"}.get(name, name.capitalize())
+                raise InvalidParameter(f"{title} in Healthcheck cannot be less than 1ms")
+        if health.retries < 0:
+            raise InvalidParameter("Retries in Healthcheck cannot be negative")
+
+
+def _check_policy(host: HostConfig) -> None:
+    policy = host.restart_policy
+    if policy.name not in _POLICIES:
+        raise InvalidParameter(
+            f"invalid restart policy: unknown policy '{policy.name}'; "
+            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+    if policy.name in ("", "no", "always", "unless-stopped") and policy.maximum_retry_count:
+        raise InvalidParameter(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
+    if policy.maximum_retry_count < 0:
+        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
+    if host.auto_remove and policy.name not in ("", "no"):
+        raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
+    driver = host.log_config.type
+    if driver not in _LOG_DRIVERS:
+        raise InvalidParameter(
+            f'error looking up logging plugin {driver}: plugin "{driver}" not found'
+        )
+    if host.runtime not in ("", "runc", "crun", "io.containerd.runc.v2"):
+        raise InvalidParameter(f"unknown or invalid runtime name: {host.runtime}")
+    if host.isolation not in ("", "default"):
+        raise InvalidParameter(f'invalid isolation "{host.isolation}"')
+
+
+def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:
+    """Return `host` with what dockerd shows where a client said nothing."""
+    log, policy = host.log_config, host.restart_policy
+    return msgspec.structs.replace(
+        host,
+        network_mode=host.network_mode if host.network_mode != "default" else "bridge",
+        ipc_mode=host.ipc_mode or "private",
+        cgroupns_mode=host.cgroupns_mode or ("private" if support.unified else "host"),
+        shm_size=host.shm_size or 64 * 1024 * 1024,
+        runtime=host.runtime or "runc",
+        log_config=LogConfig(log.type or "json-file", log.config or {}),
+        restart_policy=RestartPolicy(policy.name or "no", policy.maximum_retry_count),
+        oom_kill_disable=bool(host.oom_kill_disable),
+        masked_paths=None if host.privileged else masked_paths(host),
+        readonly_paths=None if host.privileged else readonly_paths(host),
+    )
+
+
+def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
+    """Give a warning for everything that has no effect yet."""
+    host, config = container.host_config, container.config
+    names = dict(
+        zip(HostConfig.__struct_fields__, HostConfig.__struct_encode_fields__, strict=True)
+    )
+    for field in _WITHOUT_EFFECT:
+        if getattr(host, field):
+            yield _without_effect(f"HostConfig.{names[field]}")
+    if host.memory_swappiness not in (None, -1):
+        yield _without_effect("HostConfig.MemorySwappiness")
+    if host.restart_policy.name != "no":
+        yield _without_effect("HostConfig.RestartPolicy")
+    if host.log_config.config:
+        yield _without_effect("HostConfig.LogConfig.Config")
+    for option in SecurityOptions.parse(host.security_opt or ()).ignored:
+        yield _without_effect(f"HostConfig.SecurityOpt {option}")
+    for destination in (*(config.volumes or ()), *container.mounts.volumes):
+        yield f"volumes are not supported yet: {destination} is part of the container itself"
+    if config.healthcheck is not None:
+        yield _without_effect("Healthcheck")
+    if config.mac_address:
+        yield _without_effect("MacAddress")
+    endpoints = (body.networking_config and body.networking_config.endpoints_config) or {}
+    for network, endpoint in endpoints.items():
+        if network not in (host.network_mode, "default"):
+            yield _without_effect(f"NetworkingConfig.EndpointsConfig {network}")
+        elif any((endpoint or {}).values()):
+            yield _without_effect(f"NetworkingConfig.EndpointsConfig settings of {network}")
+
+
+def _without_effect(name: str) -> str:
+    return f"{name} is not supported yet and has no effect"

@@ -1,0 +1,391 @@
+"""A container's life: made, started, ended, removed.
+
+Rule: every change holds the container's lock, is committed before it is told, and is undone in
+reverse where it fails half-way; cleaning up comes after the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dockerapi.engine.errors import Conflict, EngineError, NotModified
+from dockerapi.engine.events import Event, EventBus
+from dockerapi.local.containers import records
+from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
+from dockerapi.local.containers.container import Container, Exit, State, Status
+from dockerapi.local.containers.monitor import End, until_ended
+from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.rootfs import Directories, Host, prepare, remove, unmount_root
+from dockerapi.local.containers.runtime import Runtime, StartFailed, start_error
+from dockerapi.local.containers.spec import runtime_spec
+from dockerapi.local.host.pidfd import open_process, start_time_of
+from dockerapi.local.host.threads import in_thread
+from dockerapi.local.layout import Layout
+from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.local.store import Store
+
+
+class Images(Protocol):
+    """What containers need of images."""
+
+    async def layers_of(self, image_id: str) -> Sequence[Path]: ...  # noqa: D102
+
+
+class Networks(Protocol):
+    """What containers need of networks."""
+
+    async def connect(  # noqa: D102
+        self, container_id: str, mode: str, *, name: str, hostname: str
+    ) -> Sandbox: ...
+    async def disconnect(self, container_id: str) -> None: ...  # noqa: D102
+
+
+@attrs.frozen
+class Tools:
+    """The programs that containers are run by.
+
+    :ivar conmon: the path of conmon.
+    :ivar host: the init program and the kind of cgroups.
+    """
+
+    runtime: Runtime
+    conmon: str
+    host: Host
+
+
+class Running:
+    """The live part of a container: what this process holds of it.
+
+    :ivar pidfd: of its first process.
+    """
+
+    def __init__(self, pidfd: int) -> None:
+        self.pidfd = pidfd
+        self._waiters: list[Deferred[bool]] = []
+
+    async def ended(self, timeout: float | None, clock: IReactorTime) -> bool:
+        """Return whether the end was recorded within `timeout` seconds (for ever if None)."""
+        waiter: Deferred[bool] = Deferred(self._waiters.remove)
+        self._waiters.append(waiter)
+        if timeout is not None:
+            waiter.addTimeout(timeout, clock, onTimeoutCancel=lambda _, __: False)
+        return await waiter
+
+    def tell(self) -> None:
+        """Tell everyone that the end has been recorded."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(True)
+
+
+_RUNNING = (
+    'cannot remove container "{name}": container is running: '
+    "stop the container before removing or force remove"
+)
+
+
+class Lifecycle:
+    """Carries out the transitions of containers.
+
+    :ivar tools: set at start; None where something is missing, and `missing` says what.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        layout: Layout,
+        registry: Registry,
+        images: Images,
+        networks: Networks,
+        events: EventBus,
+        clock: IReactorTime,
+    ) -> None:
+        self.tools: Tools | None = None
+        self.missing = "the engine has not started"
+        self.changed: Callable[[], None] = lambda: None
+        self._store = store
+        self._layout = layout
+        self._registry = registry
+        self._images = images
+        self._networks = networks
+        self._events = events
+        self._clock = clock
+        self._running: dict[str, Running] = {}
+        #: Waiting for ends, given up at `stop`; and cleaning up, finished before it.
+        self._watching: set[Deferred[None]] = set()
+        self._cleaning: set[Deferred[None]] = set()
+
+    def directories(self, container: Container) -> Directories:
+        """Return where the parts of `container` are."""
+        return Directories.of(self._layout, container.id)
+
+    def watch(self, container: Container) -> Watch:
+        """Return what conmon was, or will be, told of `container`."""
+        directories = self.directories(container)
+        config = container.config
+        return Watch(
+            container_id=container.id,
+            name=container.name,
+            bundle=directories.run,
+            directory=directories.run,
+            log=None if container.host_config.log_config.type == "none" else directories.log,
+            terminal=config.tty,
+            stdin=config.open_stdin,
+            stdin_once=config.stdin_once,
+        )
+
+    def pidfd(self, container: Container) -> int | None:
+        """Return a descriptor of the first process of a running container (not to be closed)."""
+        running = self._running.get(container.id)
+        return None if running is None else running.pidfd
+
+    async def create(self, container: Container) -> None:
+        """Make a container known; its name is reserved."""
+        await self._store.write(lambda connection: records.insert(connection, container))
+        self._registry.add(container)
+        self.changed()
+        self.publish(container, "create")
+
+    async def start(self, container: Container) -> None:
+        """Start a container.
+
+        Raises `NotModified` where it runs, `Conflict` where it is paused or being removed, and in
+        the runtime's words what the runtime refused.
+        """
+        await container.lock.run(lambda: Deferred.fromCoroutine(self._start(container)))
+
+    async def _start(self, container: Container) -> None:
+        state = container.state
+        if state.status is Status.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
+        if state.running:
+            raise NotModified("container is already running")
+        if state.status is Status.REMOVING:
+            raise Conflict("container is marked for removal and cannot be started")
+        if self.tools is None:
+            raise EngineError(self.missing)
+        try:
+            await self._launch(container, self.tools)
+        except BaseException as error:
+            await self._fail(container, error)
+            raise
+
+    async def _launch(self, container: Container, tools: Tools) -> None:
+        sandbox = await self._networks.connect(
+            container.id,
+            container.host_config.network_mode,
+            name=container.name,
+            hostname=container.config.hostname,
+        )
+        container.sandbox = sandbox
+        layers = await self._images.layers_of(container.image)
+
+        def write_bundle() -> None:
+            root = prepare(container, layers, self._layout, sandbox, tools.host)
+            document = msgspec.json.encode(runtime_spec(container, root))
+            (self.directories(container).run / "config.json").write_bytes(document)
+
+        await in_thread(write_bundle)
+        watch = self.watch(container)
+        try:
+            monitored = await launch(watch, tools.conmon, tools.runtime)
+        except RuntimeFailed as failed:
+            raise start_error(failed.message) from failed
+        pidfd = open_process(monitored.pid)
+        try:
+            await tools.runtime.start(container.id, pidfd)
+            await self._record_start(container, monitored.pid)
+        except BaseException:
+            os.close(pidfd)
+            raise
+        conmon = Deferred.fromCoroutine(monitored.conmon.wait())
+        self.follow(container, pidfd, conmon.addCallback(lambda _: None), watch)
+
+    async def _record_start(self, container: Container, pid: int) -> None:
+        container.state = State(
+            status=Status.RUNNING,
+            pid=pid,
+            start_time=start_time_of(pid) or 0,
+            started_at=time.time_ns(),
+        )
+        await self.save(container)
+        self.publish(container, "start")
+
+    async def _fail(self, container: Container, error: BaseException) -> None:
+        """Undo a start that failed, and record why."""
+        message = error.message if isinstance(error, EngineError) else str(error)
+        code = error.exit_code if isinstance(error, StartFailed) else 128
+        state = container.state
+        status = Status.CREATED if state.running else state.status
+        container.state = attrs.evolve(
+            state, status=status, pid=0, start_time=0, exit_code=code, error=message
+        )
+        await self._clean_up(container, by_force=True)
+        if container.host_config.auto_remove:
+            await self._forget(container)
+            container.tell_removal(Exit(code, message))
+            await in_thread(remove, self.directories(container))
+        else:
+            await self.save(container)
+
+    def follow(
+        self, container: Container, pidfd: int, conmon: Deferred[None], watch: Watch
+    ) -> None:
+        """Wait for the end of a container that runs, and record it then.
+
+        `pidfd` becomes this object's; `conmon` fires at the end of the monitor.
+        """
+        self._running[container.id] = Running(pidfd)
+
+        async def wait() -> None:
+            end = await until_ended(pidfd, conmon, watch.exit_file, watch.oom_file, self._clock)
+            self._keep(self._cleaning, self.end(container, end))
+
+        self._keep(self._watching, wait())
+
+    async def end(self, container: Container, end: End) -> None:
+        """Record the end of a container and tell of it, then clean up behind it."""
+        await container.lock.acquire()
+        try:
+            container.state = attrs.evolve(
+                container.state,
+                status=Status.EXITED,
+                pid=0,
+                start_time=0,
+                exit_code=end.code,
+                oom_killed=end.oom_killed,
+                finished_at=end.finished_at,
+            )
+            if container.host_config.auto_remove:
+                await self._forget(container)
+            else:
+                await self.save(container)
+            self._tell_end(container, end)
+            await self._clean_up(container)
+        finally:
+            container.lock.release()
+        if container.host_config.auto_remove:
+            await in_thread(remove, self.directories(container))
+
+    def _tell_end(self, container: Container, end: End) -> None:
+        running = self._running.pop(container.id, None)
+        if end.oom_killed:
+            self.publish(container, "oom")
+        seconds = max(0, end.finished_at - container.state.started_at) // 1_000_000_000
+        self.publish(container, "die", execDuration=str(seconds), exitCode=str(end.code))
+        container.tell_exit(Exit(end.code))
+        if running is not None:
+            os.close(running.pidfd)
+            running.tell()
+        if container.host_config.auto_remove:
+            self.publish(container, "destroy")
+            container.tell_removal(Exit(end.code))
+
+    async def _clean_up(self, container: Container, *, by_force: bool = False) -> None:
+        """Take away what a container has beside its files: runtime state, mount, network."""
+        try:
+            if self.tools is not None:
+                private = container.host_config.pid_mode != "host" and not by_force
+                await self.tools.runtime.delete(container.id, by_hand=private)
+            await in_thread(unmount_root, self.directories(container))
+            await self._networks.disconnect(container.id)
+        except Exception:
+            self.log.failure("cleaning up after the container {id} failed", id=container.id)
+        container.sandbox = None
+
+    async def _forget(self, container: Container) -> None:
+        """Remove a container from the database and from memory."""
+        await self._store.write(lambda connection: records.delete(connection, container.id))
+        self._registry.remove(container)
+        container.state.status = Status.REMOVING
+        self.changed()
+
+    async def remove(self, container: Container) -> None:
+        """Remove a container that does not run; its files go after the answer.
+
+        Raises `Conflict` where it runs, or is being removed already.
+        """
+        await container.lock.acquire()
+        try:
+            if container.state.status is Status.REMOVING:
+                raise Conflict(f"removal of container {container.name} is already in progress")
+            if container.state.running:
+                raise Conflict(_RUNNING.format(name=container.name))
+            await self._forget(container)
+            self.publish(container, "destroy")
+            container.tell_removal(Exit(container.state.exit_code))
+        finally:
+            container.lock.release()
+        self._keep(self._cleaning, _finish(in_thread(remove, self.directories(container))))
+
+    async def ended(self, container: Container, timeout: float | None = None) -> bool:
+        """Return whether a container's end has been recorded within `timeout` seconds."""
+        running = self._running.get(container.id)
+        return True if running is None else await running.ended(timeout, self._clock)
+
+    async def save(self, container: Container) -> None:
+        """Commit a container's state."""
+        state = container.state
+        await self._store.write(
+            lambda connection: records.update_state(connection, container.id, state)
+        )
+        self.changed()
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        """Publish an event of `container`."""
+        self._events.publish(
+            Event("container", action, container.id, container.event_attributes(**attributes))
+        )
+
+    async def stop(self) -> None:
+        """Let containers run on; finish cleaning up behind those that ended."""
+        for watching in tuple(self._watching):
+            watching.cancel()
+        while self._cleaning:
+            await _settled(next(iter(self._cleaning)))
+        for running in self._running.values():
+            os.close(running.pidfd)
+        self._running.clear()
+
+    def _keep(self, tasks: set[Deferred[None]], work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside everything else, remembered among `tasks` while it runs."""
+        task = Deferred.fromCoroutine(work)
+        if task.called:
+            return
+        tasks.add(task)
+
+        def done(result: Failure | None) -> None:
+            tasks.discard(task)
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self.log.failure("background work on containers failed", failure=result)
+
+        task.addBoth(done)
+
+
+async def _finish(deferred: Deferred[None]) -> None:
+    await deferred
+
+
+def _settled(task: Deferred[None]) -> Deferred[None]:
+    """Return a Deferred that fires when `task` has, without being in its way."""
+    settled: Deferred[None] = Deferred()
+
+    def tell(result: Any) -> Any:
+        settled.callback(None)
+        return result
+
+    task.addBoth(tell)
+    return settled

@@ -1,0 +1,85 @@
+"""Learning how a container ended: from its own process, from conmon, from the exit file.
+
+Rule: the code is conmon's word; where conmon was killed, the kernel's (Linux 6.15), and where that
+is not to be had, it is said to be unknown by `UNKNOWN_CODE`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from dockerapi.local.host.pidfd import exit_of
+
+#: The exit code of a container that nobody could tell of.
+UNKNOWN_CODE = 255
+#: How long conmon may take from the end of its container to its own, in seconds: it still empties
+#: the pipes.
+_PATIENCE = 2.0
+_PIDFD_GET_INFO = 0xC040FF0B
+_INFO_EXIT = 1 << 3
+
+
+@attrs.frozen
+class End:
+    """How a container ended.
+
+    :ivar finished_at: nanoseconds since 1970.
+    """
+
+    code: int
+    finished_at: int
+    oom_killed: bool = False
+
+
+async def until_ended(
+    pidfd: int, conmon: Deferred[None], exit_file: Path, oom_file: Path, clock: IReactorTime
+) -> End:
+    """Return how the container of `pidfd` ended, once it has.
+
+    `conmon` fires at the end of its monitor, which may be early (where it was killed).
+    """
+    await exit_of(pidfd)
+    if not conmon.called:
+        alarm = clock.callLater(_PATIENCE, conmon.cancel)
+        with suppress(Exception):
+            await conmon
+        if alarm.active():
+            alarm.cancel()
+    return read_end(exit_file, oom_file, kernel_exit_code(pidfd), time.time_ns())
+
+
+def read_end(exit_file: Path, oom_file: Path, otherwise: int | None, now: int) -> End:
+    """Return what the exit file tells; without one the code `otherwise` and the time `now`."""
+    oom_killed = oom_file.exists()
+    try:
+        text = exit_file.read_text()
+        return End(int(text), exit_file.stat().st_mtime_ns, oom_killed)
+    except (OSError, ValueError):
+        return End(UNKNOWN_CODE if otherwise is None else otherwise, now, oom_killed)
+
+
+def kernel_exit_code(pidfd: int) -> int | None:
+    """Return the exit code of a process that ended and was reaped, as the kernel keeps it.
+
+    None where it does not. A signal's number counts from 128, as for shells.
+    """
+    info = bytearray(64)
+    struct.pack_into("=Q", info, 0, _INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    mask, status = struct.unpack_from("=Q52xi", info)
+    if not mask & _INFO_EXIT:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,106 @@
+"""Containers in the database.
+
+Rule: each function is what one transaction does, in the store's thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dockerapi.engine.errors import Conflict
+from dockerapi.local.containers.container import Container, State, Status
+from dockerapi.model.containers import ContainerConfig, HostConfig
+
+_STATE = "status, pid, start_time, exit_code, error, oom_killed, started, finished"
+
+
+def insert(connection: sqlite3.Connection, container: Container) -> None:
+    """Write a new container; raise `Conflict` where its name is taken."""
+    try:
+        connection.execute(
+            "INSERT INTO containers (id, name, owner, generation, created, image, body, config,"
+            f" host_config, {_STATE}) VALUES (:id, :name, :owner, 1, :created, :image, :body,"
+            " :config, :host_config, :status, :pid, :start_time, :exit_code, :error,"
+            " :oom_killed, :started, :finished)",
+            {
+                "id": container.id,
+                "name": container.name,
+                "owner": container.owner,
+                "created": container.created_at,
+                "image": container.image,
+                "body": container.body,
+                "config": msgspec.json.encode(container.config).decode(),
+                "host_config": msgspec.json.encode(container.host_config).decode(),
+                **_values(container.state),
+            },
+        )
+    except sqlite3.IntegrityError:
+        raise Conflict(f'the container name "/{container.name}" is already in use') from None
+
+
+def update_state(connection: sqlite3.Connection, identity: str, state: State) -> None:
+    """Write what changed in a container's life."""
+    connection.execute(
+        "UPDATE containers SET status = :status, pid = :pid, start_time = :start_time,"
+        " exit_code = :exit_code, error = :error, oom_killed = :oom_killed,"
+        " started = :started, finished = :finished WHERE id = :id",
+        {"id": identity, **_values(state)},
+    )
+
+
+def rename(connection: sqlite3.Connection, identity: str, name: str) -> None:
+    """Write a container's new name."""
+    connection.execute(
+        "UPDATE containers SET name = ?, generation = generation + 1 WHERE id = ?",
+        (name, identity),
+    )
+
+
+def delete(connection: sqlite3.Connection, identity: str) -> None:
+    """Forget a container."""
+    connection.execute("DELETE FROM containers WHERE id = ?", (identity,))
+
+
+def load(connection: sqlite3.Connection) -> list[Container]:
+    """Return every container, oldest first."""
+    rows = connection.execute(
+        "SELECT id, name, owner, created, image, body, config, host_config,"
+        f" {_STATE} FROM containers ORDER BY created"
+    )
+    return [_container(row) for row in rows]
+
+
+def _container(row: tuple[Any, ...]) -> Container:
+    identity, name, owner, created, image, body, config, host_config, *state = row
+    merged = msgspec.json.decode(config, type=ContainerConfig)
+    status, pid, start_time, code, error, oom_killed, started, finished = state
+    return Container(
+        id=identity,
+        name=name,
+        owner=owner,
+        created_at=created,
+        image=image,
+        body=body,
+        config=merged,
+        host_config=msgspec.json.decode(host_config, type=HostConfig),
+        state=State(
+            Status(status), pid, start_time, code, error, bool(oom_killed), started, finished
+        ),
+    )
+
+
+def _values(state: State) -> Mapping[str, Any]:
+    return {
+        "status": state.status.value,
+        "pid": state.pid,
+        "start_time": state.start_time,
+        "exit_code": state.exit_code,
+        "error": state.error,
+        "oom_killed": int(state.oom_killed),
+        "started": state.started_at,
+        "finished": state.finished_at,
+    }

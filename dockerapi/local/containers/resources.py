@@ -1,0 +1,194 @@
+"""How much of the host a container may use.
+
+Source: `Resources` of the specification, ``linux.resources`` of the OCI runtime specification;
+texts as dockerd's. Rule: what the host's cgroups cannot limit is told as a warning, not set.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import attrs
+import msgspec
+
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.model.containers import HostConfig
+
+_LEAST_MEMORY = 6 * 1024 * 1024
+_PERIOD = 100_000
+_BILLION = 1_000_000_000
+
+
+@attrs.frozen
+class CgroupSupport:
+    """What the host's cgroups can limit.
+
+    :ivar unified: whether there is version 2 alone.
+    """
+
+    unified: bool
+    memory: bool
+    swap: bool
+    cpu: bool
+    cpuset: bool
+    pids: bool
+
+
+@cache
+def cgroup_support() -> CgroupSupport:
+    """Return what this host can limit; looked up once."""
+    root = "/sys/fs/cgroup"
+    if os.path.exists(f"{root}/cgroup.controllers"):
+        with open(f"{root}/cgroup.controllers") as file:
+            found = set(file.read().split())
+        memory = "memory" in found
+        return CgroupSupport(
+            True, memory, memory, "cpu" in found, "cpuset" in found, "pids" in found
+        )
+
+    def has(name: str) -> bool:
+        return os.path.exists(f"{root}/{name}")
+
+    return CgroupSupport(
+        False,
+        has("memory/memory.limit_in_bytes"),
+        has("memory/memory.memsw.limit_in_bytes"),
+        has("cpu/cpu.cfs_quota_us"),
+        has("cpuset/cpuset.cpus"),
+        has("pids/cgroup.procs"),
+    )
+
+
+def check_resources(host: HostConfig) -> None:
+    """Raise `InvalidParameter` for limits that can never be."""
+    if host.memory and host.memory < _LEAST_MEMORY:
+        raise InvalidParameter("Minimum memory limit allowed is 6MB")
+    if host.memory > 0 and host.memory_swap > 0 and host.memory_swap < host.memory:
+        raise InvalidParameter(
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        )
+    if not host.memory and host.memory_swap > 0:
+        raise InvalidParameter(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    if host.memory and host.memory_reservation > host.memory:
+        raise InvalidParameter(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+    if host.nano_cpus and (host.cpu_period or host.cpu_quota):
+        given = "CPU Period" if host.cpu_period else "CPU Quota"
+        raise InvalidParameter(f"Conflicting options: Nano CPUs and {given} cannot both be set")
+    cpus = os.cpu_count() or 1
+    if host.nano_cpus < 0 or host.nano_cpus > cpus * _BILLION:
+        raise InvalidParameter(
+            f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        )
+    if host.cpu_period and not 1000 <= host.cpu_period <= 1_000_000:
+        raise InvalidParameter(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < host.cpu_quota < 1000:
+        raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if host.oom_score_adj < -1000 or host.oom_score_adj > 1000:
+        raise InvalidParameter(
+            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    if host.shm_size < 0:
+        raise InvalidParameter("SHM size can not be less than 0")
+
+
+def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
+    """Return `host` with what `support` lacks left out, dockerd's defaults set, and warnings."""
+    warnings: list[str] = []
+    changes: dict[str, Any] = {}
+
+    def drop(unsupported: bool, names: tuple[str, ...], warning: str) -> None:
+        asked = [name for name in names if getattr(host, name)]
+        if unsupported and asked:
+            warnings.append(warning)
+            changes.update({name: type(getattr(host, name))() for name in asked})
+
+    drop(
+        not support.memory,
+        ("memory", "memory_swap", "memory_reservation"),
+        "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
+        "Limitation discarded.",
+    )
+    drop(
+        not support.cpu,
+        ("cpu_shares", "nano_cpus", "cpu_period", "cpu_quota"),
+        "Your kernel does not support CPU CFS scheduler, or the cgroup is not mounted. "
+        "Limitation discarded.",
+    )
+    drop(
+        not support.cpuset,
+        ("cpuset_cpus", "cpuset_mems"),
+        "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
+    )
+    if host.pids_limit and not support.pids:
+        warnings.append(
+            "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. "
+            "PIDs limit discarded."
+        )
+        changes["pids_limit"] = None
+    if host.memory > 0 and support.memory:
+        if not support.swap:
+            warnings.append(
+                "Your kernel does not support swap limit capabilities or the cgroup is not "
+                "mounted. Memory limited without swap."
+            )
+            changes["memory_swap"] = -1
+        elif not host.memory_swap:
+            changes["memory_swap"] = host.memory * 2
+    if host.oom_kill_disable and support.unified:
+        warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
+        changes["oom_kill_disable"] = None
+    return msgspec.structs.replace(host, **changes), warnings
+
+
+def resources_spec(host: HostConfig) -> dict[str, Any]:
+    """Return ``linux.resources`` without its devices."""
+    memory = _set(
+        limit=host.memory,
+        reservation=host.memory_reservation,
+        swap=host.memory_swap if host.memory else 0,
+        disableOOMKiller=bool(host.oom_kill_disable),
+    )
+    if host.memory_swap == -1 and not cgroup_support().swap:
+        memory.pop("swap", None)
+    period, quota = host.cpu_period, host.cpu_quota
+    if host.nano_cpus:
+        period, quota = _PERIOD, host.nano_cpus * _PERIOD // _BILLION
+    cpu = _set(
+        shares=host.cpu_shares,
+        period=period,
+        quota=quota,
+        cpus=host.cpuset_cpus,
+        mems=host.cpuset_mems,
+    )
+    resources = _set(memory=memory, cpu=cpu)
+    if host.pids_limit:
+        resources["pids"] = {"limit": host.pids_limit}
+    return resources
+
+
+def rlimits(host: HostConfig) -> list[dict[str, Any]]:
+    """Return the OCI process's ``rlimits``."""
+
+    def unsigned(value: int) -> int:
+        return value & (2**64 - 1)
+
+    return [
+        {
+            "type": f"RLIMIT_{limit.name.upper()}",
+            "soft": unsigned(limit.soft),
+            "hard": unsigned(limit.hard),
+        }
+        for limit in host.ulimits or ()
+    ]
+
+
+def _set(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}

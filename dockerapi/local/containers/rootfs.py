@@ -1,0 +1,235 @@
+"""A container's root on disk: mounted before a start, taken away after its end.
+
+Rule: functions here block for system calls and run in a thread; what they undo may be undone twice.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.mounts import make_sources
+from dockerapi.local.containers.security.devices import all_devices, host_devices
+from dockerapi.local.containers.spec import Root
+from dockerapi.local.containers.users import resolve_user
+from dockerapi.local.host.beneath import make_directories, open_beneath, opened_root
+from dockerapi.local.host.overlay import mount_overlay
+from dockerapi.local.host.syscalls import UnmountFlag, umount
+from dockerapi.local.layout import Layout
+from dockerapi.local.networks.files import hostname_text, hosts_text, resolv_text
+from dockerapi.local.networks.sandbox import Sandbox
+
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+@attrs.frozen
+class Directories:
+    """Where a container's parts are.
+
+    :ivar home: under the data root: its own layer and its log.
+    :ivar run: under the run root: bundle, sockets, exit files.
+    """
+
+    home: Path
+    run: Path
+
+    @classmethod
+    def of(cls, layout: Layout, identity: str) -> Directories:
+        """Return the directories of the container `identity`."""
+        return cls(layout.container(identity), layout.container_run(identity))
+
+    @property
+    def upper(self) -> Path:
+        """What the container wrote."""
+        return self.home / "upper"
+
+    @property
+    def work(self) -> Path:
+        """The overlay file system's own."""
+        return self.home / "work"
+
+    @property
+    def merged(self) -> Path:
+        """The root file system, while it is mounted."""
+        return self.home / "merged"
+
+    @property
+    def log(self) -> Path:
+        """The log that conmon writes."""
+        return self.home / "container.log"
+
+    @property
+    def hosts(self) -> Path:
+        """What the container sees as /etc/hosts."""
+        return self.run / "hosts"
+
+    @property
+    def hostname(self) -> Path:
+        """What the container sees as /etc/hostname."""
+        return self.run / "hostname"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """What the container sees as /etc/resolv.conf."""
+        return self.run / "resolv.conf"
+
+
+@attrs.frozen
+class Host:
+    """What of the host a start needs to know: the init program and the kind of cgroups."""
+
+    init: str | None
+    unified: bool
+
+
+def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bool) -> None:
+    """Mount a container's root where it is not mounted yet."""
+    for path in (directories.upper, directories.work, directories.merged):
+        path.mkdir(mode=0o711 if path is directories.merged else 0o755, parents=True, exist_ok=True)
+    if os.path.ismount(directories.merged):
+        return
+    if volatile:
+        # The kernel refuses to mount again what was volatile, unless told that nothing was lost.
+        shutil.rmtree(directories.work / "work" / "incompat", ignore_errors=True)
+    mount_overlay(
+        directories.merged, layers, directories.upper, directories.work, volatile=volatile
+    )
+
+
+def prepare(
+    container: Container, layers: Sequence[Path], layout: Layout, sandbox: Sandbox, host: Host
+) -> Root:
+    """Make everything that a start needs on disk, and return what was found out.
+
+    Raises `InvalidParameter` for what the client got wrong, `EngineError` and OSError for the
+    rest. What was made stays: `unmount_root` and `remove` take it away.
+    """
+    config, options = container.config, container.host_config
+    directories = Directories.of(layout, container.id)
+    directories.run.mkdir(mode=0o711, parents=True, exist_ok=True)
+    mount_root(directories, layers, volatile=options.auto_remove)
+    make_sources(container.mounts.points)
+    user = resolve_user(directories.merged, config.user, options.group_add or ())
+    if config.working_dir:
+        make_workdir(directories.merged, config.working_dir)
+    devices = host_devices(options.devices or ())
+    init = None
+    if options.init:
+        if host.init is None:
+            raise EngineError("no init program is installed: install tini or catatonit")
+        init = host.init
+    return Root(
+        path=directories.merged,
+        user=user,
+        namespace=sandbox.path,
+        files=_write_files(container, directories, sandbox),
+        mounts=container.mounts.points,
+        devices=all_devices() + devices if options.privileged else devices,
+        init=init,
+        unified=host.unified,
+    )
+
+
+def make_workdir(root: Path, workdir: str) -> None:
+    """Make the working directory inside `root` where it is missing.
+
+    Raises `InvalidParameter` where it lies below /proc, by links too: such a directory could be
+    a descriptor of the runtime.
+    """
+    try:
+        make_directories(root, workdir)
+        with opened_root(root) as directory:
+            found = open_beneath(directory, workdir, os.O_PATH | os.O_DIRECTORY)
+            try:
+                inside = os.readlink(f"/proc/self/fd/{found}").removeprefix(str(root.resolve()))
+            finally:
+                os.close(found)
+    except NotADirectoryError:
+        raise InvalidParameter(f"Cannot mkdir: {workdir} is not a directory") from None
+    except OSError as error:
+        raise InvalidParameter(
+            f"cannot make the working directory {workdir}: {error.strerror}"
+        ) from None
+    check_workdir(inside or "/", workdir)
+
+
+def check_workdir(path: str, workdir: str) -> None:
+    """Raise `InvalidParameter` where `path` lies below /proc; `workdir` is what it came from."""
+    if posixpath.normpath("/" + path.lstrip("/")).startswith("/proc/"):
+        raise InvalidParameter(f"the working directory '{workdir}' is invalid: it is below /proc")
+
+
+def _write_files(
+    container: Container, directories: Directories, sandbox: Sandbox
+) -> dict[str, Path]:
+    """Write hosts, hostname and resolv.conf, and return them by where they are seen."""
+    config, host = container.config, container.host_config
+    addresses = [endpoint.ip for endpoint in sandbox.endpoints if endpoint.ip]
+    gateways = [endpoint.gateway for endpoint in sandbox.endpoints if endpoint.gateway]
+    try:
+        resolv = _RESOLV_CONF.read_text()
+    except OSError:
+        resolv = ""
+    texts = {
+        "/etc/resolv.conf": (
+            directories.resolv_conf,
+            resolv_text(
+                resolv,
+                servers=host.dns or (),
+                search=host.dns_search or (),
+                options=host.dns_options or (),
+                own_network=bool(addresses),
+            ),
+        ),
+        "/etc/hostname": (directories.hostname, hostname_text(config.hostname)),
+        "/etc/hosts": (
+            directories.hosts,
+            hosts_text(
+                config.hostname,
+                config.domainname,
+                addresses,
+                host.extra_hosts or (),
+                gateways[0] if gateways else "",
+            ),
+        ),
+    }
+    if sandbox.path is None and not host.extra_hosts:
+        with suppress(OSError):
+            texts["/etc/hosts"] = (directories.hosts, Path("/etc/hosts").read_text())
+    for path, text in texts.values():
+        path.write_text(text)
+        path.chmod(0o644)
+    return {destination: path for destination, (path, _) in texts.items()}
+
+
+def unmount_root(directories: Directories) -> None:
+    """Take the root's mount away; nothing happens where there is none."""
+    with suppress(FileNotFoundError, OSError):
+        umount(directories.merged, UnmountFlag.DETACH)
+
+
+def remove(directories: Directories) -> None:
+    """Remove everything of a container from disk."""
+    unmount_root(directories)
+    for path in (directories.run, directories.home):
+        shutil.rmtree(path, onerror=_permit_and_retry)
+
+
+def _permit_and_retry(function: object, path: str, _: object) -> None:
+    """Remove what is left in spite of odd modes; what is gone is gone."""
+    with suppress(FileNotFoundError):
+        status = os.lstat(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.chmod(path, 0o700)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)

@@ -1,0 +1,53 @@
+"""What a client says by `SecurityOpt`.
+
+Source: `HostConfig.SecurityOpt` of the specification. Rule: an option that is not known is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from dockerapi.engine.errors import InvalidParameter
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+@attrs.frozen
+class SecurityOptions:
+    """The options read.
+
+    :ivar ignored: those that have no effect here, as they came.
+    """
+
+    no_new_privileges: bool = False
+    seccomp_unconfined: bool = False
+    ignored: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, options: Sequence[str]) -> SecurityOptions:
+        """Read `options`; raise `InvalidParameter` for one that is not known."""
+        no_new_privileges = unconfined = False
+        ignored = []
+        for option in options:
+            # Older clients write a colon.
+            separator = "=" if "=" in option else ":"
+            name, found, value = option.partition(separator)
+            if name == "no-new-privileges":
+                if found and value not in _TRUE | _FALSE:
+                    raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+                no_new_privileges = not found or value in _TRUE
+            elif name == "seccomp":
+                unconfined = value == "unconfined"
+                if value not in ("unconfined", "builtin"):
+                    ignored.append("seccomp=PROFILE")
+            elif name == "apparmor":
+                if value not in ("unconfined", "docker-default"):
+                    ignored.append(option)
+            elif name in ("label", "writable-cgroups"):
+                ignored.append(option)
+            else:
+                raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+        return cls(no_new_privileges, unconfined, tuple(ignored))

@@ -1,0 +1,241 @@
+"""The OCI runtime configuration of a container.
+
+Source: the OCI runtime specification 1.0.2 (config.md, config-linux.md); the choices are dockerd's.
+Rule: a pure function of the container and of what was found out about its host and its root.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.mounts import MountPoint
+from dockerapi.local.containers.resources import resources_spec, rlimits
+from dockerapi.local.containers.security import capabilities, paths
+from dockerapi.local.containers.security.devices import device_rules
+from dockerapi.local.containers.security.options import SecurityOptions
+from dockerapi.local.containers.security.seccomp import default_profile
+from dockerapi.local.containers.users import User
+from dockerapi.model.containers import HostConfig, as_words
+
+#: `PATH` where neither image nor client say otherwise.
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Where the init program is seen inside a container.
+INIT_PATH = "/sbin/docker-init"
+#: The parent of all containers' cgroups.
+CGROUP_PARENT = "dockerapi"
+_DEFAULT_SHM = 64 * 1024 * 1024
+
+
+@attrs.frozen
+class Root:
+    """What was found out about a container's root and its host before a start.
+
+    :ivar path: its root file system, mounted.
+    :ivar user: who its process is.
+    :ivar namespace: its network namespace; None for the host's.
+    :ivar files: what is mounted over files of its root, by destination.
+    :ivar mounts: its mounts.
+    :ivar devices: devices of the host given to it, as `host_devices` returns them.
+    :ivar init: the program on the host that becomes its first process, or None.
+    :ivar unified: whether the host has cgroups v2 alone.
+    """
+
+    path: Path
+    user: User
+    namespace: Path | None
+    files: Mapping[str, Path]
+    mounts: Sequence[MountPoint] = ()
+    devices: Sequence[Mapping[str, Any]] = ()
+    init: str | None = None
+    unified: bool = False
+
+
+def runtime_spec(container: Container, root: Root) -> dict[str, Any]:
+    """Return ``config.json`` of `container`."""
+    config, host = container.config, container.host_config
+    spec: dict[str, Any] = {
+        "ociVersion": "1.0.2",
+        "process": _process(container, root),
+        "root": {"path": str(root.path), "readonly": host.readonly_rootfs},
+        "mounts": _mounts(host, root),
+        "linux": _linux(host, root, container.id),
+    }
+    if host.uts_mode != "host":
+        spec["hostname"] = config.hostname
+        if config.domainname:
+            spec["linux"].setdefault("sysctl", {})["kernel.domainname"] = config.domainname
+    return spec
+
+
+def granted_capabilities(host: HostConfig) -> list[str]:
+    """Return the capabilities that a container of `host` has."""
+    return capabilities.granted(
+        capabilities.normalize("CapAdd", as_words(host.cap_add)),
+        capabilities.normalize("CapDrop", as_words(host.cap_drop)),
+        host.privileged,
+    )
+
+
+def process_spec(
+    host: HostConfig, user: User, arguments: Sequence[str], environment: Sequence[str], cwd: str
+) -> dict[str, Any]:
+    """Return the OCI process that a container of `host`, or an exec in it, runs.
+
+    The terminal is its caller's to add.
+    """
+    granted = granted_capabilities(host)
+    # Others than root get theirs by execve(2) alone.
+    held = granted if user.uid == 0 else []
+    return {
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": list(arguments),
+        "env": list(environment),
+        "cwd": cwd,
+        "capabilities": {"bounding": granted, "effective": held, "permitted": held},
+        "noNewPrivileges": SecurityOptions.parse(host.security_opt or ()).no_new_privileges,
+        "oomScoreAdj": host.oom_score_adj,
+        "rlimits": rlimits(host),
+    }
+
+
+def environment(container: Container) -> list[str]:
+    """Return the environment of `container`: dockerd's own, and over it the container's."""
+    own = [DEFAULT_PATH, f"HOSTNAME={container.config.hostname}"]
+    if container.config.tty:
+        own.append("TERM=xterm")
+    return merge_environment(own, container.config.env or ())
+
+
+def merge_environment(base: Iterable[str], over: Iterable[str]) -> list[str]:
+    """Return `base` with what `over` sets; ``NAME`` without a value takes it away."""
+    merged: dict[str, str | None] = {}
+    for entry in (*base, *over):
+        name, equals, _ = entry.partition("=")
+        merged[name] = entry if equals else None
+    return [entry for entry in merged.values() if entry is not None]
+
+
+def _process(container: Container, root: Root) -> dict[str, Any]:
+    config, host = container.config, container.host_config
+    arguments = [container.path, *container.arguments]
+    if root.init is not None:
+        arguments = [INIT_PATH, "--", *arguments]
+    process = process_spec(
+        host, root.user, arguments, environment(container), config.working_dir or "/"
+    )
+    process["terminal"] = config.tty
+    height, width = [*host.console_size, 0, 0][:2]
+    if config.tty and height > 0 and width > 0:
+        process["consoleSize"] = {"height": height, "width": width}
+    return process
+
+
+def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
+    cgroup_type = "cgroup"
+    access = [] if host.privileged else ["ro"]
+    mounts: list[dict[str, Any]] = [
+        _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount(
+            "/dev/pts",
+            "devpts",
+            *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        ),
+        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *access),
+        _mount("/sys/fs/cgroup", cgroup_type, *access, "nosuid", "noexec", "nodev"),
+    ]
+    if host.ipc_mode == "host":
+        mounts += [_bind(Path("/dev/mqueue"), "/dev/mqueue"), _bind(Path("/dev/shm"), "/dev/shm")]
+    else:
+        mounts.append(_mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"))
+        if host.ipc_mode != "none":
+            size = f"size={host.shm_size or _DEFAULT_SHM}"
+            mounts.append(
+                _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", size)
+            )
+    if root.init is not None:
+        mounts.append(_bind(Path(root.init), INIT_PATH, "ro"))
+    mounts += [_bind(path, destination) for destination, path in root.files.items()]
+    theirs = {point.destination for point in root.mounts}
+    mounts = [mount for mount in mounts if mount["destination"] not in theirs]
+    return mounts + [point.to_spec() for point in root.mounts]
+
+
+def _mount(destination: str, kind: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": kind, "options": list(options)}
+
+
+def _bind(source: Path, destination: str, *options: str) -> dict[str, Any]:
+    return {
+        "destination": destination,
+        "type": "bind",
+        "source": str(source),
+        "options": ["rbind", "rprivate", *options],
+    }
+
+
+def _linux(host: HostConfig, root: Root, identity: str) -> dict[str, Any]:
+    options = SecurityOptions.parse(host.security_opt or ())
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(host, root),
+        "cgroupsPath": f"/{CGROUP_PARENT}/{identity}",
+        "resources": {
+            **resources_spec(host),
+            "devices": device_rules(root.devices, host.device_cgroup_rules or (), host.privileged),
+        },
+        "devices": [
+            {name: value for name, value in device.items() if name != "access"}
+            for device in root.devices
+        ],
+        "sysctl": _sysctls(host, root),
+    }
+    if not host.privileged:
+        linux["maskedPaths"] = masked_paths(host)
+        linux["readonlyPaths"] = readonly_paths(host)
+        if not options.seccomp_unconfined:
+            linux["seccomp"] = default_profile(granted_capabilities(host))
+    if any(point.propagation in ("shared", "rshared", "slave", "rslave") for point in root.mounts):
+        shared = any("shared" in point.propagation for point in root.mounts)
+        linux["rootfsPropagation"] = "shared" if shared else "slave"
+    return linux
+
+
+def masked_paths(host: HostConfig) -> list[str]:
+    """Return the paths that a container of `host` does not see."""
+    return list(paths.MASKED if host.masked_paths is None else host.masked_paths)
+
+
+def readonly_paths(host: HostConfig) -> list[str]:
+    """Return the paths that a container of `host` cannot write."""
+    return list(paths.READONLY if host.readonly_paths is None else host.readonly_paths)
+
+
+def _namespaces(host: HostConfig, root: Root) -> list[dict[str, str]]:
+    namespaces = [{"type": "mount"}]
+    if root.namespace is not None:
+        namespaces.append({"type": "network", "path": os.fspath(root.namespace)})
+    if host.uts_mode != "host":
+        namespaces.append({"type": "uts"})
+    if host.pid_mode != "host":
+        namespaces.append({"type": "pid"})
+    if host.ipc_mode != "host":
+        namespaces.append({"type": "ipc"})
+    if host.cgroupns_mode == "private":
+        namespaces.append({"type": "cgroup"})
+    return namespaces
+
+
+def _sysctls(host: HostConfig, root: Root) -> dict[str, str]:
+    own = {}
+    if root.namespace is not None:
+        own = {
+            "net.ipv4.ip_unprivileged_port_start": "0",
+            "net.ipv4.ping_group_range": "0 2147483647",
+        }
+    return {**own, **(host.sysctls or {})}

@@ -1,0 +1,58 @@
+"""Reading short messages from pipes in the reactor.
+
+Rule: what is read is bounded; descriptors stay their caller's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: The longest line that is read, in bytes.
+LINE_LIMIT = 65536
+
+
+def read_line(descriptor: int) -> Deferred[bytes]:
+    """Read a pipe up to the first end of line, or its end, in the reactor.
+
+    The descriptor stays its caller's, who may close it once the Deferred has fired.
+    """
+    return _LineReader(descriptor).line
+
+
+@implementer(IReadDescriptor)
+class _LineReader:
+    def __init__(self, descriptor: int) -> None:
+        from twisted.internet import reactor
+
+        self._reactor = cast(IReactorFDSet, reactor)
+        self._descriptor = descriptor
+        self._read = b""
+        self.line: Deferred[bytes] = Deferred(lambda _: self._reactor.removeReader(self))
+        self._reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "conmon"
+
+    def doRead(self) -> None:
+        chunk = os.read(self._descriptor, LINE_LIMIT)
+        self._read += chunk
+        if not chunk or b"\n" in chunk or len(self._read) > LINE_LIMIT:
+            self._finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        # The reactor's word for the end of a pipe without anything left to read.
+        self._finish()
+
+    def _finish(self) -> None:
+        self._reactor.removeReader(self)
+        if not self.line.called:
+            self.line.callback(self._read.partition(b"\n")[0])

@@ -1,0 +1,219 @@
+"""Requests of the tag Container, typed.
+
+Source: the specification's operations Container*; texts of syntax errors as dockerd's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import attrs
+
+from dockerapi.model.containers import CreateBody
+from dockerapi.model.decode import decode_json
+from dockerapi.model.envelope import Envelope
+from dockerapi.model.filters import Filters
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.query import Query
+from dockerapi.model.versions import Version
+
+_LIST_FILTERS = (
+    *("ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label"),
+    *("label!", "name", "network", "publish", "since", "status", "volume"),
+)
+_PRUNE_FILTERS = ("label", "label!", "until")
+_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+_CONDITIONS = ("not-running", "next-exit", "removed")
+
+
+@attrs.frozen
+class CreateRequest:
+    """ContainerCreate.
+
+    :ivar name: the wanted name; empty for one that the engine chooses.
+    :ivar received: the body as it came.
+    """
+
+    name: str
+    platform: str
+    body: CreateBody
+    received: bytes
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a body that is no such JSON."""
+        query = Query(envelope.query)
+        received = await envelope.read()
+        body = decode_json(received, CreateBody)
+        return cls(query.text("name"), query.text("platform"), body, received)
+
+
+@attrs.frozen
+class ContainerRequest:
+    """An operation that says nothing but which container."""
+
+    container: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request."""
+        return cls(args[0])
+
+
+@attrs.frozen
+class InspectRequest:
+    """ContainerInspect; `size` asks for the sizes of its layers."""
+
+    container: str
+    size: bool
+    version: Version
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request."""
+        return cls(args[0], Query(envelope.query).boolean("size"), version)
+
+
+@attrs.frozen
+class StopRequest:
+    """ContainerStop and ContainerRestart.
+
+    :ivar signal: the signal to begin with; empty for the container's own.
+    :ivar timeout: seconds until the container is killed; None for its own, -1 for no limit.
+    """
+
+    container: str
+    signal: str
+    timeout: int | None
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a time that is no number."""
+        query = Query(envelope.query)
+        timeout = query.integer("t") if query.text("t") else None
+        return cls(args[0], query.text("signal") if version >= (1, 42) else "", timeout)
+
+
+@attrs.frozen
+class KillRequest:
+    """ContainerKill; an empty `signal` is SIGKILL."""
+
+    container: str
+    signal: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request."""
+        return cls(args[0], Query(envelope.query).text("signal"))
+
+
+@attrs.frozen
+class RenameRequest:
+    """ContainerRename."""
+
+    container: str
+    name: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request."""
+        return cls(args[0], Query(envelope.query).text("name"))
+
+
+@attrs.frozen
+class WaitRequest:
+    """ContainerWait; `condition` is ``not-running``, ``next-exit`` or ``removed``."""
+
+    container: str
+    condition: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a condition that there is not."""
+        condition = Query(envelope.query).text("condition")
+        # Before 1.30 there were no conditions, and the answer's head came with its body.
+        if version < (1, 30) or not condition:
+            condition = "not-running"
+        if condition not in _CONDITIONS:
+            raise Malformed(f'invalid condition: "{condition}"')
+        return cls(args[0], condition)
+
+
+@attrs.frozen
+class DeleteRequest:
+    """ContainerDelete; `force` kills first, `volumes` takes anonymous volumes along."""
+
+    container: str
+    force: bool
+    volumes: bool
+    link: bool
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request."""
+        query = Query(envelope.query)
+        return cls(args[0], query.boolean("force"), query.boolean("v"), query.boolean("link"))
+
+
+@attrs.frozen
+class ListRequest:
+    """ContainerList.
+
+    :ivar limit: how many of the newest, running or not; 0 for no limit.
+    """
+
+    all: bool
+    limit: int
+    size: bool
+    filters: Filters
+    version: Version
+    key: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for filters that there are not."""
+        query = Query(envelope.query)
+        filters = Filters.parse(query.text("filters"), _LIST_FILTERS)
+        for state in filters.get("status"):
+            if state not in _STATES:
+                raise Malformed(
+                    f"invalid filter 'status={state}': invalid value for state ({state}): "
+                    f"must be one of {', '.join(_STATES)}"
+                )
+        for code in filters.get("exited"):
+            if not code.lstrip("-").isdecimal():
+                raise Malformed(f"invalid filter 'exited={code}': not a number")
+        return cls(
+            query.boolean("all"),
+            query.integer("limit"),
+            query.boolean("size"),
+            filters,
+            version,
+            f"{version}?{envelope.query}",
+        )
+
+
+@attrs.frozen
+class PruneRequest:
+    """ContainerPrune."""
+
+    filters: Filters
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for filters that there are not."""
+        return cls(Filters.parse(Query(envelope.query).text("filters"), _PRUNE_FILTERS))
+
+
+@attrs.frozen
+class TopRequest:
+    """ContainerTop; `arguments` are those of ps(1)."""
+
+    container: str
+    arguments: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request."""
+        return cls(args[0], Query(envelope.query).text("ps_args", "-ef"))

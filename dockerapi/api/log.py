@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from time import perf_counter
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from dockerapi.engine.principal import Principal
@@ -15,13 +16,17 @@ from dockerapi.http.interfaces import Exchange
 
 #: How much of a path is shown.
 LONGEST = 512
+#: How long outcomes wait to be written together, in seconds.
+DELAY = 0.05
 
 _AGENT = re.compile(rb"Docker-Client/([^ (]+)")
 
 
 def shown(raw: bytes) -> str:
     """Return a client's bytes for a log: printable ASCII, the rest escaped, in bounds."""
-    text = raw[:LONGEST].decode("latin-1").encode("unicode_escape").decode("ascii")
+    text = raw[:LONGEST].decode("latin-1")
+    if not (text.isascii() and text.isprintable()):
+        text = text.encode("unicode_escape").decode("ascii")
     return text + "..." if len(raw) > LONGEST else text
 
 
@@ -33,8 +38,11 @@ class RequestLog:
 
     log = Logger(namespace="dockerapi.api")
 
-    def __init__(self, enabled: bool, version: str, verbose: bool) -> None:
+    def __init__(self, enabled: bool, version: str, verbose: bool, clock: IReactorTime) -> None:
         self.enabled = enabled
+        self._clock = clock
+        self._lines: list[tuple[Exchange, Principal, float]] = []
+        self._flushing: IDelayedCall | None = None
         self._version = version.encode()
         self._verbose = verbose
 
@@ -67,14 +75,30 @@ class RequestLog:
         )
 
     def done(self, request: Exchange, principal: Principal, since: float) -> None:
-        """Log the outcome of a request: status, milliseconds, bytes of body, who."""
-        target = request.target.partition(b"?")[0]
-        self.log.info(
-            "{method} {target} {status} {time:.1f}ms {sent}B {who}",
-            method=shown(request.method),
-            target=shown(target),
-            status=request.status,
-            time=(perf_counter() - since) * 1000,
-            sent=request.sent,
-            who=principal,
-        )
+        """Log the outcome of a request: status, milliseconds, bytes of body, who.
+
+        Lines are written together a little later: one event of the log costs more than
+        the request.
+        """
+        self._lines.append((request, principal, perf_counter() - since))
+        if self._flushing is None:
+            self._flushing = self._clock.callLater(DELAY, self._flush)
+
+    def close(self) -> None:
+        """Write what waits."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushing = None
+        lines, self._lines = self._lines, []
+        self.log.info("{lines}", lines="\n".join(_outcome(*line) for line in lines))
+
+
+def _outcome(request: Exchange, principal: Principal, seconds: float) -> str:
+    target = shown(request.target.partition(b"?")[0])
+    return (
+        f"{shown(request.method)} {target} {request.status} "
+        f"{seconds * 1000:.1f}ms {request.sent}B {principal}"
+    )

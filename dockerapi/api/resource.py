@@ -56,15 +56,23 @@ class ApiResource(KleinResource):
         settings = settings if settings is not None else ApiSettings()
         self._engine = engine
         self._oldest = settings.min_api_version
-        self._router = Router(ROUTES, self._endpoint)
+        self._router = Router(ROUTES, self._endpoint, verbose=settings.debug)
         super().__init__(self._router.app)
         self._common = CommonHeaders(engine.facts, settings.version)
         self._answers = Answers(self._common)
         self._browsers = Browsers(settings.cors_origins, settings.allowed_hosts)
-        self._log = RequestLog(settings.logging, settings.version, settings.debug)
+        clock = clock if clock is not None else _installed_clock()
+        self._log = RequestLog(settings.logging, settings.version, settings.debug, clock)
         self.debug: DebugPages | None = None
         if settings.debug:
-            self.debug = DebugPages(engine, clock if clock is not None else _installed_clock())
+            self.debug = DebugPages(engine, clock)
+            self.debug.latency.start()
+
+    def close(self) -> None:
+        """Write what is still to be logged, and stop measuring."""
+        self._log.close()
+        if self.debug is not None:
+            self.debug.latency.stop()
 
     def dispatch(self, request: Exchange) -> None:
         """Answer `request`; never raises."""

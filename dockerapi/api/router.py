@@ -71,14 +71,21 @@ class Router:
 
     log = Logger()
 
-    def __init__(self, rows: Iterable[Route], endpoint: Callable[..., Any]) -> None:
-        """Register `rows`; `endpoint(request, **names)` is what Klein calls for each."""
+    def __init__(
+        self, rows: Iterable[Route], endpoint: Callable[..., Any], *, verbose: bool = False
+    ) -> None:
+        """Register `rows`; `endpoint(request, **names)` is what Klein calls for each.
+
+        :param verbose: whether each registration is logged.
+        """
         self.app = Klein()
         self.app.url_map.converters |= {"any": _AnyPath, "digits": _Digits}
         self.app.url_map.merge_slashes = False
         self._rows: dict[str, Route] = {}
         self._remembered: dict[tuple[bytes, bytes], Resolved] = {}
         for row in rows:
+            if verbose:
+                self.log.debug("Registering {method}, {path}", method=row.method, path=row.path)
             self._register(row, endpoint)
         for rule in self.app.url_map.iter_rules():
             # Werkzeug lets HEAD have the rows of GET; Docker's routers do not.
@@ -128,7 +135,6 @@ class Router:
     def _register(self, row: Route, endpoint: Callable[..., Any]) -> None:
         path = re.sub(r"\{(\w+):\.\*\}", r"<any:\1>", row.path)
         path = re.sub(r"\{(\w+)\}", r"<\1>", path)
-        self.log.debug("Registering {method}, {path}", method=row.method, path=row.path)
         for number, rule in enumerate((path, f"/v<digits:version>{path}")):
             name = f"{row.method} {row.path} {number}"
             self._rows[name] = row

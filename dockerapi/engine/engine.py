@@ -77,6 +77,8 @@ class Engine:
     :ivar metrics: counters of all jobs.
     :ivar facts: what every answer tells of the engine.
     :ivar logging: whether runs are logged.
+    :ivar verbose: whether runs of the API's operations are logged too, which have a line of
+        their own as requests.
     :ivar authorize: awaited before each run; raises `Forbidden` to refuse. None allows all.
     :ivar filter_answer: sees every answer on its way out. None leaves them as they are.
     """
@@ -89,6 +91,7 @@ class Engine:
         self.metrics = JobMetrics()
         self.facts = Facts()
         self.logging = logging
+        self.verbose = False
         self.authorize: Authorize | None = None
         self.filter_answer: FilterAnswer | None = None
         self._handlers: dict[str, Registration] = {}
@@ -175,9 +178,12 @@ class Engine:
         job.started = True
         run = Run(job, registration, self.metrics.start(job.name), perf_counter())
         self._runs.add(run)
-        if self.logging:
+        if self._logs(job):
             self.log.info("+job {job}", job=job)
         return run
+
+    def _logs(self, job: Job) -> bool:
+        return self.logging and (self.verbose or not job.is_operation)
 
     async def _perform(self, run: Run) -> Answer:
         try:
@@ -234,7 +240,7 @@ class Engine:
         self._runs.discard(run)
         seconds = perf_counter() - run.since
         self.metrics.end(run.counters, seconds, failed=run.failed)
-        if self.logging:
+        if self._logs(run.job):
             self.log.info(
                 "-job {job} = {result} ({seconds:.3f} s)",
                 job=run.job,

@@ -51,6 +51,7 @@ class Job(Environment):
     :ivar stdin: what the job reads; for an operation the request's body.
     :ivar stdout: where the job writes, and `stderr` likewise.
     :ivar principal: on whose behalf it runs.
+    :ivar is_operation: whether it is one of the API's, and not of the process itself.
     :ivar request_id: a number in text, unique in this process, for logs.
     :ivar version: the API version that the client speaks.
     :ivar envelope: the request as it came; an empty one for a job of the process itself.
@@ -73,6 +74,7 @@ class Job(Environment):
         self.principal = principal
         self.version = version
         self.envelope = envelope if envelope is not None else Envelope()
+        self.is_operation = envelope is not None
         self.request_id = str(next(_numbers))
         self.stdin: Source = self.envelope.body if envelope is not None else EmptySource()
         self.stdout: Sink = DiscardingSink()

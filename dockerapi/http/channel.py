@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -24,9 +23,8 @@ from dockerapi.http.framing import ChunkedDecoder, Decoder, LengthDecoder
 from dockerapi.http.head import Head, HeadBuffer, Refused, parse
 from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import Peer
+from dockerapi.http.outgoing import Outgoing
 from dockerapi.http.peer import account_of, peer_of
-from dockerapi.http.sending import can_half_close, flush, sender
-from dockerapi.wire.duplex import StreamAborted
 
 if TYPE_CHECKING:
     from dockerapi.http.factory import HTTPFactory
@@ -35,12 +33,11 @@ _log = Logger()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IHalfCloseableProtocol)
 class HTTPChannel(Protocol):
     """One connection of a client.
 
-    :ivar congested: whether the client takes what we send too slowly.
-    :ivar producer: who writes the answer in progress, when that is a producer.
+    :ivar out: its sending side; `send` is that one's.
     :ivar lost: whether the connection is gone.
     """
 
@@ -60,14 +57,10 @@ class HTTPChannel(Protocol):
         self._closing = False
         self._ended = False
         self._counted = False
-        self._registered = False
         self._drained_bytes = 0
         self._waited = 0.0
         self._requests = 0
         self._head_sent = 0.0
-        self._writer: Deferred[None] | None = None
-        self.producer: IPushProducer | None = None
-        self.congested = False
         self.lost = False
 
     # What the transport calls.
@@ -76,13 +69,12 @@ class HTTPChannel(Protocol):
         """Count the connection, or refuse it."""
         transport: Any = self.transport
         self._transport = transport
-        self.send = sender(transport)
         self._account = account_of(transport)
         no_delay = getattr(transport, "setTcpNoDelay", None)
         if no_delay is not None and isinstance(self._account, str):
             no_delay(True)
-        transport.registerProducer(self, True)
-        self._registered = True
+        self.out = Outgoing(transport, self._has_room)
+        self.send = self.out.send
         self._factory.opened(self)
         self._counted = self._factory.connections.enter(self._account)
         if not self._counted:
@@ -131,37 +123,11 @@ class HTTPChannel(Protocol):
             self._duplex.inbox.fail(words)
         self._break_off(words)
 
-    def pauseProducing(self) -> None:
-        """The transport's buffer is full: writers wait."""
-        self.congested = True
-        if self.producer is not None:
-            self.producer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """It has room again."""
-        self.congested = False
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.callback(None)
-        if self.producer is not None:
-            self.producer.resumeProducing()
+    def _has_room(self) -> None:
         if self._exchange is None and self._duplex is None:
             self._advance()
 
-    def stopProducing(self) -> None:
-        """The transport is going away; `connectionLost` follows."""
-
     # What exchanges, sinks and hijacked streams call.
-
-    def transport_host(self) -> IAddress:
-        """Return the address that the client has reached."""
-        address: IAddress = self._transport.getHost()
-        return address
-
-    def transport_peer(self) -> IAddress:
-        """Return the client's address."""
-        address: IAddress = self._transport.getPeer()
-        return address
 
     def can_keep(self) -> bool:
         """Return whether the connection can serve another request after this answer."""
@@ -176,7 +142,7 @@ class HTTPChannel(Protocol):
         """End the answer of `exchange`; go on to the next request, or close."""
         if exchange is not self._exchange:
             return
-        self._exchange = self.producer = None
+        self._exchange = self.out.producer = None
         self._waited = 0.0
         body, self._body = self._body, None
         if not keep or not self.can_keep():
@@ -194,8 +160,7 @@ class HTTPChannel(Protocol):
         inbox = Inbox(self, self._limits.body_buffer)
         duplex = Hijacked(self, inbox)
         self._body = None
-        self.send(head)
-        flush(self._transport)
+        self.out.send_alone(head)
         self._head_sent = self._factory.clock.seconds()
         self._duplex = duplex
         if self._decoder is None:
@@ -211,14 +176,6 @@ class HTTPChannel(Protocol):
         if self._exchange is not None:
             self._exchange.sent += size
 
-    def drained(self) -> Deferred[None]:
-        """Return what fires when there is room again; fails with `StreamAborted`."""
-        if self._writer is not None:
-            raise RuntimeError("only one write at a time")
-        writer: Deferred[None] = Deferred(self._writer_cancelled)
-        self._writer = writer
-        return writer
-
     async def settle(self) -> None:
         """Wait until the client has had time to read a hijack's head by itself."""
         wait = self._head_sent + self._limits.settle_seconds - self._factory.clock.seconds()
@@ -233,7 +190,7 @@ class HTTPChannel(Protocol):
             self._lose()
         else:
             self._waited = 0.0
-            self._shut_write()
+            self.out.half_close()
 
     def abort(self, reason: str) -> None:
         """Break the connection off; what is unsent is dropped."""
@@ -327,7 +284,7 @@ class HTTPChannel(Protocol):
                 self._exchange is None
                 and self._decoder is None
                 and not self._closing
-                and not self.congested
+                and not self.out.congested
             ):
                 data = self._input.next()
                 if data is None:
@@ -340,7 +297,7 @@ class HTTPChannel(Protocol):
         finally:
             self._advancing = False
         if self._decoder is None and self._duplex is None and not self._closing:
-            waits = self._exchange is not None or self.congested
+            waits = self._exchange is not None or self.out.congested
             if waits and len(self._input) >= self._limits.pipeline:
                 self.inbox_full()
             else:
@@ -410,20 +367,17 @@ class HTTPChannel(Protocol):
             if body is not None:
                 body.fail(reason)
         if exchange is not None:
-            self._wake_writer(reason)
+            self.out.break_off(reason)
             exchange.mark_gone()
 
     def _break_off(self, reason: str) -> None:
         """End the exchange in progress without its answer."""
         exchange, self._exchange = self._exchange, None
-        producer, self.producer = self.producer, None
-        if producer is not None:
-            producer.stopProducing()
         body, self._body = self._body, None
         self._decoder = None
         if body is not None:
             body.fail(reason)
-        self._wake_writer(reason)
+        self.out.break_off(reason)
         if exchange is not None:
             exchange.mark_gone()
             exchange.mark_done()
@@ -449,38 +403,19 @@ class HTTPChannel(Protocol):
         self._waited = 0.0
         self._decoder = None
         self._input.take_all()
-        if unread and not self._ended and can_half_close(self._transport):
-            self._shut_write()
+        if unread and not self._ended and self.out.can_half_close:
+            self.out.half_close()
             self._read_on()
         else:
             self._lose()
-
-    def _shut_write(self) -> None:
-        self._unregister()
-        self._transport.loseWriteConnection()
 
     def _lose(self) -> None:
         if not self.lost:
             self._closing = True
             self._waited = 0.0
-            self._unregister()
-            self._transport.loseConnection()
-
-    def _unregister(self) -> None:
-        """Take back our wish to be paused: with it, a transport may never close."""
-        if self._registered:
-            self._registered = self.congested = False
-            self._transport.unregisterProducer()
+            self.out.close()
 
     def _read_on(self) -> None:
         if self._paused and not self._ended and not self.lost:
             self._paused = False
             self._transport.resumeProducing()
-
-    def _wake_writer(self, reason: str) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.errback(StreamAborted(reason))
-
-    def _writer_cancelled(self, writer: Deferred[None]) -> None:
-        self._writer = None

@@ -50,8 +50,8 @@ class Hijacked:
         if data:
             self._channel.count_sent(len(data))
             self._channel.send(data)
-            if self._channel.congested:
-                await self._channel.drained()
+            if self._channel.out.congested:
+                await self._channel.out.drained()
 
     async def close_write(self) -> None:
         """Half-close; what was written still arrives."""

@@ -110,16 +110,20 @@ class Request(HTTPExchange, _SiteRequest):  # type: ignore[misc]
     @cached_property
     def host(self) -> Any:
         """The address that the client has reached."""
-        return self._channel.transport_host()
+        return self._transport.getHost()
 
     @cached_property
     def client(self) -> Any:
         """The client's address."""
-        return self._channel.transport_peer()
+        return self._transport.getPeer()
 
     @cached_property
     def _adapterCache(self) -> dict[str, Any]:
         return {}
+
+    @property
+    def _transport(self) -> Any:
+        return self._channel.transport
 
     @property
     def finished(self) -> int:
@@ -194,14 +198,14 @@ class Request(HTTPExchange, _SiteRequest):  # type: ignore[misc]
         """Let `producer` call `write` as fast as the client takes it; see `IConsumer`."""
         if not streaming:
             producer = _PullToPush(producer, self)
-        self._channel.producer = producer
+        self._channel.out.producer = producer
         if not streaming:
             producer.startStreaming()
 
     def unregisterProducer(self) -> None:
         """Let go of the producer; see `IConsumer`."""
-        producer: Any = self._channel.producer
-        self._channel.producer = None
+        producer: Any = self._channel.out.producer
+        self._channel.out.producer = None
         if isinstance(producer, _PullToPush):
             producer.stopStreaming()
 

@@ -51,8 +51,8 @@ class AnswerSink:
         if self._exchange.done:
             raise StreamAborted("the answer has ended")
         self.put(data)
-        if self._channel.congested:
-            await self._channel.drained()
+        if self._channel.out.congested:
+            await self._channel.out.drained()
 
     def put(self, data: bytes) -> None:
         """Send `data` without waiting for room."""

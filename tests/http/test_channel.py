@@ -65,10 +65,10 @@ class AnswerTests(SynchronousTestCase):
 
     def test_a_client_that_does_not_take_answers_gets_no_more(self) -> None:
         connection = Connection(ok)
-        connection.channel.pauseProducing()
+        connection.channel.out.pauseProducing()
         connection.send(get(b"/1") + get(b"/2"))
         self.assertEqual(connection.requests, [])
-        connection.channel.resumeProducing()
+        connection.channel.out.resumeProducing()
         self.assertEqual(len(connection.requests), 2)
 
     def test_head(self) -> None:
@@ -141,12 +141,12 @@ class AnswerTests(SynchronousTestCase):
         connection = Connection()
         connection.send(get())
         sink = connection.requests[0].stream(200, ())
-        connection.channel.pauseProducing()
+        connection.channel.out.pauseProducing()
         written = start(sink.write(b"a"))
         self.assertNoResult(written)
-        connection.channel.resumeProducing()
+        connection.channel.out.resumeProducing()
         self.successResultOf(written)
-        connection.channel.pauseProducing()
+        connection.channel.out.pauseProducing()
         written = start(sink.write(b"a"))
         connection.channel.connectionLost()
         self.failureResultOf(written, StreamAborted)
@@ -463,10 +463,10 @@ class HijackTests(SynchronousTestCase):
         self.assertFalse(connection.wire.reading)
         self.successResultOf(start(duplex.read()))
         self.assertTrue(connection.wire.reading)
-        connection.channel.pauseProducing()
+        connection.channel.out.pauseProducing()
         written = start(duplex.write(b"a"))
         self.assertNoResult(written)
-        connection.channel.resumeProducing()
+        connection.channel.out.resumeProducing()
         self.successResultOf(written)
 
     def test_hijack_of_a_client_that_left(self) -> None:

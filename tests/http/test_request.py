@@ -103,7 +103,7 @@ class ResourceTests(SynchronousTestCase):
             _theCooperator._tick()
         (answer,) = answers(self.connection.sent)
         self.assertEqual(len(answer.body), 300000)
-        self.assertIsNone(channel.producer)
+        self.assertIsNone(channel.out.producer)
 
     def test_notify_finish(self) -> None:
         connection = Connection()

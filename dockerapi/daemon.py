@@ -40,13 +40,20 @@ from dockerapi.server.systemd import (
     take_variables,
 )
 from dockerapi.server.tls import BadCertificate
-from dockerapi.settings import Settings
+from dockerapi.settings import Settings, options
 from dockerapi.shutdown import stop_all_containers
 
 #: How long the reason of a failed start is told to clients, in seconds.
 REASON_TOLD = 5.0
 #: How long clients may take to read the last of their answers, in seconds.
 LAST_BYTES = 1.0
+
+#: The settings that the daemon itself, serveapi and the choice of the engine take.
+OWN_SETTINGS = (
+    *("hosts", "endpoints", "group", "backlog", "buffer_requests", "insecure_tcp"),
+    *("tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "engine"),
+    *("api_enable_cors", "api_cors_header", "shutdown_timeout", "stop_containers", "idle_exit"),
+)
 
 P = TypeVar("P", bound=attrs.AttrsInstance)
 
@@ -110,6 +117,7 @@ class Daemon(Service):
             init=self._init,
         )
         self.server.register()
+        self._used = set(OWN_SETTINGS)
         self.backend = backend if backend is not None else self._make_backend()
         self.backend.register(self.engine)
         self.api = self._make_api()
@@ -126,6 +134,7 @@ class Daemon(Service):
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         if self._serving is not None:
             return
+        self._warn_of_unused_settings()
         raise_descriptor_limit()
         self._connections = Connections(self._limits)
         serving = self._serveapi().run().addErrback(self._serving_failed)
@@ -224,6 +233,7 @@ class Daemon(Service):
         await deferLater(self.reactor, 0)
         await self.backend.stop()
         await self._end_connections()
+        self.api.close()
         self._init.stop_watchdog()
 
     async def _end_connections(self) -> None:
@@ -234,6 +244,18 @@ class Daemon(Service):
         everyone.addTimeout(LAST_BYTES, self.reactor)
         with contextlib.suppress(TimeoutError):
             await everyone
+
+    def _part(self, kind: type[P], **more: Any) -> P:
+        self._used |= {field.name for field in attrs.fields(kind)}
+        return part_of(kind, self.settings, **more)
+
+    def _warn_of_unused_settings(self) -> None:
+        """Say what was asked for and changes nothing here; silence would look like consent."""
+        defaults = Settings()
+        for option in options():
+            name = option.field
+            if name not in self._used and getattr(self.settings, name) != getattr(defaults, name):
+                self.log.warn("--{name} has no effect on this engine", name=option.name)
 
     def _is_socket_activated(self) -> bool:
         return all(host.startswith("fd://") for host in self.settings.listen_on)
@@ -268,7 +290,7 @@ class Daemon(Service):
         self.api.dispatch(request)
 
     def _make_api(self) -> ApiResource:
-        settings = part_of(ApiSettings, self.settings, logging=True, version=__version__)
+        settings = self._part(ApiSettings, logging=True, version=__version__)
         return ApiResource(self.engine, settings, self.reactor)
 
     def _make_backend(self) -> Backend:
@@ -278,7 +300,7 @@ class Daemon(Service):
             return UpstreamBackend(self.settings.engine, reactor=self.reactor)
         from dockerapi.local.backend import LocalBackend, LocalSettings
 
-        local = part_of(LocalSettings, self.settings)
+        local = self._part(LocalSettings)
         return LocalBackend(local, self.engine, self.reactor)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -405,6 +406,51 @@ class ProcessTests(SynchronousTestCase):
             self.assertIn(b"STOPPING=1", notify.recv(999))
         self.assertEqual(process.wait(20), 0)
         self.assertTrue(os.path.exists(self.path))
+
+    def test_tls_with_client_certificates(self) -> None:
+        authority = Authority(self.directory)
+        files = authority.issue("server")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        upstream = HangingEngine(str(self.directory / "absent.sock"))
+        self.addCleanup(upstream.close)
+        process = self.spawn(
+            *[*self.command, *self.absent, "--host", f"tcp://127.0.0.1:{port}", "--tlsverify"],
+            *["--tlscacert", str(authority.path)],
+            *["--tlscert", str(files[0]), "--tlskey", str(files[1])],
+        )
+        self.await_line(process, f"Listening for HTTP on tcp (127.0.0.1:{port})")
+        context = ssl.create_default_context(cafile=authority.path)
+        with self.assertRaises((OSError, HTTPException)):
+            self.ping(HTTPSConnection("127.0.0.1", port, context=context, timeout=20))
+        context.load_cert_chain(*authority.issue("client"))
+        connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
+        self.assertEqual(self.ping(connection), 200)
+        authority.issue("server")
+        process.send_signal(signal.SIGHUP)
+        self.await_line(process, "reloaded the certificates")
+        self.assertEqual(self.ping(connection), 200)
+        connection.close()
+        process.terminate()
+        self.assertEqual(process.wait(20), 0)
+
+    def ping(self, connection: HTTPConnection) -> int:
+        connection.request("GET", "/_ping")
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+    def test_ends_when_nobody_uses_it(self) -> None:
+        upstream = HangingEngine(str(self.directory / "absent.sock"))
+        self.addCleanup(upstream.close)
+        process = self.spawn(
+            *["systemd-socket-activate", f"--listen={self.path}"],
+            *[*self.command, "--host", "fd://", "--idle-exit", "1", *self.absent],
+        )
+        self.await_line(process, "Listening on")
+        self.assertEqual(get(self.path, "/_ping")[0], 200)
+        self.await_line(process, "nobody used this server for 1.0 s")
+        self.assertEqual(process.wait(20), 0)
 
 
 class IdleTests(SynchronousTestCase):

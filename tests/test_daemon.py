@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -27,6 +28,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 from dockerapi.engine.job import Job
 from dockerapi.server.hosts import BadHost
+from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.settings import Settings
 from tests.server.certificates import Authority
 
@@ -139,6 +141,7 @@ class SlowBackend:
 
 class DaemonTests(TestCase):
     def setUp(self) -> None:
+        raise_descriptor_limit()
         directory = tempfile.TemporaryDirectory(prefix="dockerapi-daemon-")
         self.addCleanup(directory.cleanup)
         self.path = os.path.join(directory.name, "d.sock")
@@ -167,6 +170,40 @@ class DaemonTests(TestCase):
         self.assertFalse(any(answer.called for answer in answers))
         self.backend.started.callback(None)
         self.assertEqual([await answer for answer in answers], [(200, b"OK")] * 5)
+
+    async def test_a_thousand_early_clients_are_all_served(self) -> None:
+        self.start()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(1000)]
+            for client in clients:
+                client.connect(self.path)
+                client.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+                client.settimeout(20)
+            await self.pause()
+            self.assertNotIn("SystemPing", self.daemon.engine.metrics.jobs)
+            self.backend.started.callback(None)
+            heads = await deferToThread(lambda: [client.recv(15) for client in clients])
+        self.assertEqual(heads, [b"HTTP/1.1 200 OK"] * 1000)
+
+    async def test_early_clients_that_left_are_not_run(self) -> None:
+        daemon = self.start()
+        self.backend.started.callback(None)
+        await self.pause(0.2)
+        daemon.server.gate.close()
+        connections = [UnixConnection(self.path) for _ in range(3)]
+        daemon.server.gate.ports[0].resumeProducing()  # type: ignore[attr-defined]
+        for connection in connections:
+            connection.request("GET", "/_ping")
+        await self.pause()
+        self.assertEqual(daemon.server.gate.held, 3)
+        connections[0].close()
+        await self.pause()
+        daemon.server.gate.open()
+        for connection in connections[1:]:
+            response = await deferToThread(connection.getresponse)
+            self.assertEqual(response.status, 200)
+            connection.close()
+        self.assertEqual(daemon.engine.metrics.jobs["SystemPing"].started, 2)
 
     async def test_without_buffering_they_get_503(self) -> None:
         self.start(buffer_requests=False)

@@ -249,8 +249,15 @@ class HTTPChannel(Protocol):
 
     @property
     def blind(self) -> bool:
-        """Whether the transport would not notice that the client has left."""
-        return not self.lost and (self._paused or self._ended)
+        """Whether the client may have left without the transport's noticing.
+
+        Not where bytes of a body or a raw stream wait to be read: their reader gets them first.
+        """
+        if self.lost or self._closing:
+            return False
+        if self._duplex is not None:
+            return self._ended and not self._duplex.write_closed
+        return self._ended or (self._paused and self._decoder is None)
 
     def fileno(self) -> int:
         """Return the connection's descriptor, -1 where it has none."""

@@ -350,23 +350,36 @@ class UnixTests(ConnectionMixin, TestCase):
         )
 
     async def test_client_that_leaves_unnoticed(self) -> None:
-        """A half-closed client, and one that is not read from, are seen to leave."""
-        for extra in (b"", b"x" * 100000):
-            listener = await self.serve(Limits(body_buffer=1000))
+        """Half-closed, or not read from because it has sent too many requests."""
+        for half_closed in (True, False):
+            listener = await self.serve(Limits(pipeline=1000))
             client = await in_thread(listener.connect)
-            client.sendall(get(b"/other"))
+            client.sendall(get(b"/other") * (1 if half_closed else 100))
             request = await self.arrived
-            duplex = request.hijack(101, ())
-            gone: Deferred[None] = Deferred()
-            request.on_gone(lambda gone=gone: gone.callback(None))
-            client.sendall(extra)
-            if not extra:
+            if half_closed:
+                duplex = request.hijack(101, ())
                 client.shutdown(socket.SHUT_WR)
                 self.assertEqual(await duplex.read(), b"")
+            gone: Deferred[None] = Deferred()
+            request.on_gone(lambda gone=gone: gone.callback(None))
             await deferLater(reactor, 0.1)
             self.assertFalse(request.gone)
             client.close()
             await gone.addTimeout(5, reactor)
+
+    async def test_what_a_client_sent_before_it_left_is_read(self) -> None:
+        listener = await self.serve(Limits(body_buffer=1000))
+        client = await in_thread(listener.connect)
+        client.sendall(get(b"/other"))
+        duplex = (await self.arrived).hijack(101, ())
+        self.assertTrue((await in_thread(client.recv, 65536)).endswith(b"\r\n\r\n"))
+        await in_thread(client.sendall, b"x" * 150000)
+        client.close()
+        await deferLater(reactor, 1.5)
+        received = 0
+        while data := await duplex.read():
+            received += len(data)
+        self.assertEqual(received, 150000)
 
 
 class TlsTests(ConnectionMixin, TestCase):

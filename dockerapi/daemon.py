@@ -80,7 +80,8 @@ def part_of(kind: type[P], settings: Settings, **more: Any) -> P:
 class Daemon(Service):
     """A whole Docker Server as a service.
 
-    `startService` raises an `EngineError` when a host cannot be served; nothing is open then.
+    It serves once. `startService` raises an `EngineError` when a host cannot be served; nothing is
+    open then. The backend's `stop` is called whether or not its `start` came to an end.
 
     :ivar settings: as given.
     :ivar engine: what runs the jobs; handlers can be replaced before the start.
@@ -231,7 +232,10 @@ class Daemon(Service):
         self.server.gate.open()
         # The last answers are written in this turn of the reactor, after their jobs have ended.
         await deferLater(self.reactor, 0)
-        await self.backend.stop()
+        try:
+            await self.backend.stop()
+        except Exception:
+            self.log.failure("the engine did not stop well")
         await self._end_connections()
         self.api.close()
         self._init.stop_watchdog()

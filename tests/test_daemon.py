@@ -17,12 +17,14 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from dockerapi.daemon import REASON_TOLD, Daemon
+from dockerapi.daemon import REASON_TOLD, Daemon, part_of
 from dockerapi.engine.answers import Answer
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
@@ -281,6 +283,34 @@ class DaemonTests(TestCase):
         await daemon.stopService()
         self.assertFalse(os.path.exists(self.path))
         await self.assertFailure(early, OSError)
+
+    async def test_an_engine_that_fails_to_stop_holds_nothing_up(self) -> None:
+        daemon = self.start()
+
+        async def stop() -> None:
+            raise ValueError("a bug")
+
+        self.backend.stop = stop  # type: ignore[method-assign]
+        await daemon.stopService()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_options_without_effect_are_named(self) -> None:
+        seen: list[LogEvent] = []
+        globalLogPublisher.addObserver(seen.append)
+        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        self.start(bip="10.0.0.1/24")
+        named = [event["name"] for event in seen if "no effect" in event["log_format"]]
+        self.assertEqual(named, ["bip"])
+
+    def test_a_part_takes_only_what_there_is(self) -> None:
+        @attrs.frozen
+        class Part:
+            data_root: str
+            more: int
+
+        settings = Settings(data_root="/d")
+        self.assertEqual(part_of(Part, settings, more=1), Part("/d", 1))
+        self.assertRaises(TypeError, part_of, Part, settings)
 
     def test_a_bad_host_is_raised_and_leaves_nothing(self) -> None:
         hosts = (f"unix://{self.path}", "tcp://127.0.0.1:x")

@@ -143,7 +143,10 @@ class EndpointMaker:
 
         Even a loopback address without client certificates is worth a warning.
         """
-        if self.policy.verified or not isinstance(address, IPv4Address | IPv6Address):
+        wrapped = not (isinstance(host, EndpointHost) and host.kind in _NEVER_WRAPPED)
+        if self.policy.verified and wrapped:
+            return
+        if not isinstance(address, IPv4Address | IPv6Address):
             return
         if not is_loopback(address.host):
             if not self.policy.insecure_tcp:

@@ -165,6 +165,18 @@ class ServeApiTests(TestCase):
             await self.server.listening.wait()
             await self.server.stop()
 
+    async def test_an_ssl_description_asks_for_no_client_certificate(self) -> None:
+        authority = Authority(self.directory)
+        certificate, key = authority.issue("server")
+        await self.fails(
+            "--insecure-tcp",
+            f"endpoint://ssl:0:privateKey={key}:certKey={certificate}",
+            TlsVerify="1",
+            TlsCa=str(authority.path),
+            TlsCert=str(certificate),
+            TlsKey=str(key),
+        )
+
     async def test_inherited_sockets(self) -> None:
         tcp, unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
         unix.bind(self.path)

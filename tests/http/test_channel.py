@@ -605,6 +605,29 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(connection.clock.getDelayedCalls(), [])
 
 
+class EndTests(SynchronousTestCase):
+    def test_the_servers_end(self) -> None:
+        connection = Connection()
+        connection.send(get())
+        gone: list[int] = []
+        connection.requests[0].on_gone(lambda: gone.append(1))
+        ended = connection.factory.end("the server ends")
+        self.assertNoResult(ended)
+        self.assertEqual(gone, [1])
+        self.assertTrue(connection.wire.disconnecting)
+        ok(connection.requests[0])
+        self.assertEqual(connection.sent, b"")
+        connection.channel.connectionLost()
+        self.successResultOf(ended)
+
+    def test_cut_off(self) -> None:
+        connection = Connection()
+        ended = connection.factory.end("the server ends")
+        ended.cancel()
+        self.failureResultOf(ended, CancelledError)
+        self.assertTrue(connection.wire.aborted)
+
+
 class InboxTests(SynchronousTestCase):
     def test_only_one_reader(self) -> None:
         connection = Connection()

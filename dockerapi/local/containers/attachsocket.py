@@ -1,0 +1,155 @@
+"""The connection to conmon's attach socket: packets out of a container, bytes into it.
+
+Source: conmon 2.1, `conn_sock.c`: a SEQPACKET socket; the first byte of a packet names its stream.
+Rule: one connection for each process, kept and shared: any that closes may end the input.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from zope.interface import implementer
+
+from dockerapi.wire.duplex import StreamAborted
+
+#: conmon's packets: one byte, and up to 8 KiB.
+_PACKET = 8193
+#: How much conmon takes as one packet of input without cutting it.
+_INPUT = 8192
+#: How many packets are read in one turn of the reactor.
+_BURST = 64
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class AttachSocket:
+    """One connection; reads from the start unless paused."""
+
+    def __init__(
+        self,
+        path: Path,
+        reactor: IReactorFDSet,
+        on_packet: Callable[[int, bytes], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Connect to the socket at `path`; raises OSError.
+
+        `on_packet` gets the stream (1 or 2) and its bytes, `on_end` is called once.
+        """
+        self._reactor = reactor
+        self._on_packet = on_packet
+        self._on_end = on_end
+        self._paused = False
+        self._closed = False
+        self._writable: Deferred[None] | None = None
+        self._socket = _connect(path)
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+        return -1 if self._closed else self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Return the name for the reactor's log."""
+        return "attach"
+
+    def doRead(self) -> None:
+        """Read what has come, up to a burst."""
+        for _ in range(_BURST):
+            if self._paused or self._closed:
+                return
+            try:
+                packet = self._socket.recv(_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                self._end()
+                return
+            # conmon counts from 2: 1 is its own standard input.
+            if packet[0] in (2, 3) and len(packet) > 1:
+                self._on_packet(packet[0] - 1, packet[1:])
+
+    def doWrite(self) -> None:
+        """Wake the writer."""
+        self._reactor.removeWriter(self)
+        writable, self._writable = self._writable, None
+        if writable is not None:
+            writable.callback(None)
+
+    def connectionLost(self, reason: object) -> None:
+        """Take the reactor's word that the connection ended."""
+        self._end()
+
+    def pause(self) -> None:
+        """Stop reading; soon the process inside stops at its next write."""
+        if not self._paused and not self._closed:
+            self._paused = True
+            self._reactor.removeReader(self)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and not self._closed:
+            self._paused = False
+            self._reactor.addReader(self)
+
+    async def send(self, data: bytes) -> None:
+        """Send input whole; raises `StreamAborted` where nobody takes it any more."""
+        view = memoryview(data)
+        while view:
+            if self._closed:
+                raise StreamAborted("the container has ended")
+            try:
+                sent = self._socket.send(view[:_INPUT])
+            except BlockingIOError:
+                self._writable = Deferred(lambda _: self._reactor.removeWriter(self))
+                self._reactor.addWriter(self)
+                await self._writable
+                continue
+            except OSError as error:
+                raise StreamAborted(f"the input is closed: {error}") from error
+            view = view[sent:]
+
+    def end_input(self) -> None:
+        """Say that no more input comes; conmon closes it where it was told to."""
+        if not self._closed:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the connection without a word to `on_end`."""
+        if not self._closed:
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            self._closed = True
+            self._socket.close()
+            if self._writable is not None:
+                self._writable.errback(StreamAborted("the container has ended"))
+
+    def _end(self) -> None:
+        if not self._closed:
+            self.close()
+            self._on_end()
+
+
+def _connect(path: Path) -> socket.socket:
+    """Connect through a descriptor of the directory: the path may be longer than an address."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+        finally:
+            os.close(directory)
+        connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024 * 1024)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

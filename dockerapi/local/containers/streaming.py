@@ -1,0 +1,102 @@
+"""One client at a process' streams: its input in, the output out, until either side is done."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+
+from dockerapi.local.containers.detachkeys import DetachFilter
+from dockerapi.local.containers.hub import Follower, Hub
+from dockerapi.wire.duplex import Duplex, StreamAborted
+
+
+@attrs.frozen
+class Wanted:
+    """What a client takes part in.
+
+    :ivar stdin: whether its input goes to the process.
+    :ivar output: whether it gets output.
+    :ivar once: whether the end of its input is the process'.
+    :ivar detach: the keys that leave, or None where there is no terminal.
+    """
+
+    stdin: bool
+    output: bool
+    once: bool
+    detach: bytes | None
+
+
+async def stream(hub: Hub, follower: Follower, duplex: Duplex, wanted: Wanted) -> bool:
+    """Join `duplex` to the streams; return whether its client detached by keys.
+
+    Returns when the output has ended and was sent, or, where none is wanted, the input has.
+    """
+    pump = _Input(hub, duplex, wanted)
+    taking = Deferred.fromCoroutine(pump.run())
+    if not wanted.output:
+        await taking
+        return pump.detached
+    giving = Deferred.fromCoroutine(_give(follower, duplex))
+    pump.leave = giving.cancel
+    try:
+        await giving
+    except CancelledError:
+        if not pump.detached and not pump.gone:
+            raise
+    finally:
+        follower.leave()
+        taking.addErrback(lambda _: None)
+        taking.cancel()
+    return pump.detached
+
+
+async def _give(follower: Follower, duplex: Duplex) -> None:
+    while data := await follower.next():
+        await duplex.write(data)
+
+
+class _Input:
+    """Takes a client's input until its end, or until it leaves."""
+
+    def __init__(self, hub: Hub, duplex: Duplex, wanted: Wanted) -> None:
+        self._hub = hub
+        self._duplex = duplex
+        self._wanted = wanted
+        self._filter = DetachFilter(wanted.detach) if wanted.detach else None
+        self.detached = False
+        self.gone = False
+        self.leave = lambda: None
+
+    async def run(self) -> None:
+        try:
+            await self._take()
+        except StreamAborted:
+            self.gone = True
+            self.leave()
+
+    async def _take(self) -> None:
+        while data := await self._duplex.read():
+            if not self._wanted.stdin:
+                continue
+            if self._filter is not None:
+                data = self._filter.feed(data)
+            if data and not await self._pass_on(data):
+                return
+            if self._filter is not None and self._filter.detached:
+                self.detached = True
+                self.leave()
+                return
+        if not self._wanted.stdin:
+            return
+        if self._filter is not None and (rest := self._filter.rest()):
+            await self._pass_on(rest)
+        if self._wanted.once:
+            await self._hub.end_input()
+
+    async def _pass_on(self, data: bytes) -> bool:
+        """Send input to the process; tell whether it takes more (the client may stay for output)."""
+        try:
+            await self._hub.write(data)
+        except StreamAborted:
+            return False
+        return True

@@ -110,7 +110,8 @@ class HTTPFactory(Factory):
         if not self._channels:
             waiting, self._when_empty = self._when_empty, []
             for ended in waiting:
-                ended.callback(None)
+                if not ended.called:
+                    ended.callback(None)
 
     def _look(self) -> None:
         """Let each connection's time pass; find clients that left unnoticed."""

@@ -626,6 +626,7 @@ class EndTests(SynchronousTestCase):
         ended.cancel()
         self.failureResultOf(ended, CancelledError)
         self.assertTrue(connection.wire.aborted)
+        connection.channel.connectionLost()
 
 
 class InboxTests(SynchronousTestCase):

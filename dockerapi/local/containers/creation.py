@@ -31,6 +31,7 @@ from dockerapi.model.container_requests import CreateRequest
 from dockerapi.model.containers import (
     ContainerConfig,
     CreateBody,
+    Healthcheck,
     HostConfig,
     LogConfig,
     RestartPolicy,
@@ -42,6 +43,7 @@ _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
 _POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
 _LOG_DRIVERS = ("", "json-file", "local", "none")
 _MILLISECOND = 1_000_000
+_HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
 #: What is kept and shown, and has no effect yet: fields of HostConfig, then of ContainerConfig.
 _WITHOUT_EFFECT = (
@@ -68,8 +70,8 @@ def new_container(
 ) -> tuple[Container, list[str]]:
     """Return the container that `request` asks for, and warnings.
 
-    `name` was checked by `check_name`. Raises `InvalidParameter` for what can never be, in dockerd's
-    words.
+    `name` was checked by `check_name`. Raises `InvalidParameter` in dockerd's words for what can
+    never be.
     """
     identity = secrets.token_hex(32)
     config = merge_config(request.body, image.config)
@@ -164,17 +166,18 @@ def _check_config(config: ContainerConfig) -> None:
             raise InvalidParameter("invalid environment variable: it holds a zero byte")
     for port in config.exposed_ports or ():
         if _PORT.fullmatch(port) is None:
-            raise InvalidParameter(
-                f"invalid JSON: invalid port '{port.partition('/')[0]}': invalid syntax"
-            )
-    health = config.healthcheck
-    if health is not None:
-        for name in ("interval", "timeout", "start_period"):
-            if 0 < getattr(health, name) < _MILLISECOND or getattr(health, name) < 0:
-                title = {"start_period": "StartPeriod"}.get(name, name.capitalize())
-                raise InvalidParameter(f"{title} in Healthcheck cannot be less than 1ms")
-        if health.retries < 0:
-            raise InvalidParameter("Retries in Healthcheck cannot be negative")
+            number = port.partition("/")[0]
+            raise InvalidParameter(f"invalid JSON: invalid port '{number}': invalid syntax")
+    if config.healthcheck is not None:
+        _check_health(config.healthcheck)
+
+
+def _check_health(health: Healthcheck) -> None:
+    for name, title in _HEALTH_TIMES.items():
+        if 0 < getattr(health, name) < _MILLISECOND or getattr(health, name) < 0:
+            raise InvalidParameter(f"{title} in Healthcheck cannot be less than 1ms")
+    if health.retries < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
 
 
 def _check_policy(host: HostConfig) -> None:
@@ -208,7 +211,7 @@ def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:
     log, policy = host.log_config, host.restart_policy
     return msgspec.structs.replace(
         host,
-        network_mode=host.network_mode if host.network_mode != "default" else "bridge",
+        network_mode="bridge" if host.network_mode in ("", "default") else host.network_mode,
         ipc_mode=host.ipc_mode or "private",
         cgroupns_mode=host.cgroupns_mode or ("private" if support.unified else "host"),
         shm_size=host.shm_size or 64 * 1024 * 1024,
@@ -244,7 +247,12 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
         yield _without_effect("Healthcheck")
     if config.mac_address:
         yield _without_effect("MacAddress")
-    endpoints = (body.networking_config and body.networking_config.endpoints_config) or {}
+    yield from _ignored_endpoints(host, body)
+
+
+def _ignored_endpoints(host: HostConfig, body: CreateBody) -> Iterator[str]:
+    networking = body.networking_config
+    endpoints = (networking.endpoints_config if networking is not None else None) or {}
     for network, endpoint in endpoints.items():
         if network not in (host.network_mode, "default"):
             yield _without_effect(f"NetworkingConfig.EndpointsConfig {network}")

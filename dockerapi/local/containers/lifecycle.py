@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from dockerapi.engine.events import Event, EventBus
 from dockerapi.local.containers import records
 from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
 from dockerapi.local.containers.container import Container, Exit, State, Status
+from dockerapi.local.containers.creation import Image
 from dockerapi.local.containers.monitor import End, until_ended
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories, Host, prepare, remove, unmount_root
@@ -39,7 +40,8 @@ from dockerapi.local.store import Store
 class Images(Protocol):
     """What containers need of images."""
 
-    async def layers_of(self, image_id: str) -> Sequence[Path]: ...  # noqa: D102
+    async def resolve(self, reference: str) -> Image: ...  # noqa: D102
+    def layer_paths(self, image: Any) -> Sequence[Path]: ...  # noqa: D102
 
 
 class Networks(Protocol):
@@ -49,6 +51,8 @@ class Networks(Protocol):
         self, container_id: str, mode: str, *, name: str, hostname: str
     ) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...  # noqa: D102
+    async def reconcile(self, living: Collection[str]) -> None: ...  # noqa: D102
+    def sandbox(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
 
 
 @attrs.frozen
@@ -132,6 +136,10 @@ class Lifecycle:
         """Return where the parts of `container` are."""
         return Directories.of(self._layout, container.id)
 
+    async def layers(self, container: Container) -> Sequence[Path]:
+        """Return the directories of the container's image, topmost first; raise `NotFound`."""
+        return self._images.layer_paths(await self._images.resolve(container.image))
+
     def watch(self, container: Container) -> Watch:
         """Return what conmon was, or will be, told of `container`."""
         directories = self.directories(container)
@@ -191,7 +199,7 @@ class Lifecycle:
             hostname=container.config.hostname,
         )
         container.sandbox = sandbox
-        layers = await self._images.layers_of(container.image)
+        layers = await self.layers(container)
 
         def write_bundle() -> None:
             root = prepare(container, layers, self._layout, sandbox, tools.host)
@@ -331,6 +339,38 @@ class Lifecycle:
             container.lock.release()
         self._keep(self._cleaning, _finish(in_thread(remove, self.directories(container))))
 
+    async def rename(self, container: Container, name: str) -> None:
+        """Give a container the reserved name `name`; its old one is free then."""
+        async with container.lock:
+            old = container.name
+            try:
+                await self._store.write(
+                    lambda connection: records.rename(connection, container.id, name)
+                )
+            except BaseException:
+                self._registry.release(name)
+                raise
+            container.name = name
+            self._registry.release(old)
+            self.changed()
+            self.publish(container, "rename", oldName=f"/{old}")
+
+    async def rename(self, container: Container, name: str) -> None:
+        """Give a container the reserved name `name`; its old one is free then."""
+        async with container.lock:
+            old = container.name
+            try:
+                await self._store.write(
+                    lambda connection: records.rename(connection, container.id, name)
+                )
+            except BaseException:
+                self._registry.release(name)
+                raise
+            container.name = name
+            self._registry.release(old)
+            self.changed()
+            self.publish(container, "rename", oldName=f"/{old}")
+
     async def ended(self, container: Container, timeout: float | None = None) -> bool:
         """Return whether a container's end has been recorded within `timeout` seconds."""
         running = self._running.get(container.id)
@@ -349,6 +389,10 @@ class Lifecycle:
         self._events.publish(
             Event("container", action, container.id, container.event_attributes(**attributes))
         )
+
+    def publish_prune(self, reclaimed: int) -> None:
+        """Publish the event of a prune that freed `reclaimed` bytes."""
+        self._events.publish(Event("container", "prune", "", {"reclaimed": str(reclaimed)}))
 
     async def stop(self) -> None:
         """Let containers run on; finish cleaning up behind those that ended."""

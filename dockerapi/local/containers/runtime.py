@@ -25,7 +25,7 @@ from dockerapi.local.host.spawn import Completed, Spawner, run, spawn
 from dockerapi.local.host.threads import in_thread
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_LOGFMT = re.compile(r'level=error msg="((?:[^"\\\\]|\\\\.)*)"')
+_LOGFMT = re.compile(r'level=error msg="((?:[^"\\]|\\.)*)"')
 _CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found in \$PATH(?:: .*)?")
 
 

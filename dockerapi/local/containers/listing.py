@@ -1,0 +1,142 @@
+"""ContainerList: which containers, newest first, encoded once for as long as nothing changes.
+
+Source: `ContainerList` of the specification. Rule: an answer is remembered until a container
+changes or the second does, since ages are told in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from dockerapi.engine.errors import InvalidParameter, NotFound
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.rootfs import Directories
+from dockerapi.local.containers.views import now, summary
+from dockerapi.local.host.threads import in_thread
+from dockerapi.model.container_requests import ListRequest
+
+#: How many answers are remembered at most.
+_REMEMBERED = 64
+
+
+class Listing:
+    """Lists the containers of a registry."""
+
+    def __init__(self, registry: Registry, directories: Callable[[Container], Directories]) -> None:
+        self._registry = registry
+        self._directories = directories
+        self._remembered: dict[str, bytes] = {}
+        self._second = 0
+
+    def forget(self) -> None:
+        """Forget every answer, since a container changed."""
+        self._remembered.clear()
+
+    async def encoded(self, request: ListRequest) -> bytes:
+        """Return the answer to `request` as JSON."""
+        time = now()
+        if int(time) != self._second or len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+            self._second = int(time)
+        body = None if request.size else self._remembered.get(request.key)
+        if body is None:
+            rows = [summary(container, time) for container in self.chosen(request)]
+            if request.size:
+                await self._add_sizes(rows)
+            body = msgspec.json.encode(rows) + b"\n"
+            if not request.size:
+                self._remembered[request.key] = body
+        return body
+
+    def chosen(self, request: ListRequest) -> list[Container]:
+        """Return the containers that `request` wants, newest first."""
+        filters = request.filters
+        everything = (
+            request.all
+            or request.limit > 0
+            or bool({"status", "exited", "before", "since"} & set(filters))
+        )
+        newest = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
+        found = [
+            one
+            for one in newest
+            if (everything or one.state.running) and self._wanted(one, request)
+        ]
+        return found[: request.limit] if request.limit > 0 else found
+
+    def _wanted(self, container: Container, request: ListRequest) -> bool:
+        filters, state = request.filters, container.state
+        labels = container.config.labels or {}
+        return (
+            any(container.id.startswith(item) for item in filters.get("id"))
+            if filters.get("id")
+            else True
+        ) and all(
+            (
+                filters.pattern("name", container.name, f"/{container.name}"),
+                filters.labels(labels),
+                not filters.get("label!") or not filters.labels(labels, "label!"),
+                filters.exact("status", state.status.value),
+                filters.exact("exited", str(state.exit_code) if state.finished_at else "none"),
+                filters.exact("network", *self._networks(container)),
+                filters.exact("ancestor", *_ancestors(container)),
+                filters.exact("health", "none"),
+                filters.exact("volume", *(one.destination for one in container.mounts.points)),
+                filters.exact("expose", *(container.config.exposed_ports or ())),
+                not filters.get("publish"),
+                filters.truth("is-task", False) is False,
+                self._relative(container, request),
+            )
+        )
+
+    def _relative(self, container: Container, request: ListRequest) -> bool:
+        """Tell whether `container` is before and after those that the filters name."""
+        for name, sign in (("before", 1), ("since", -1)):
+            for reference in request.filters.get(name):
+                try:
+                    other = self._registry.get(reference)
+                except NotFound as missing:
+                    raise InvalidParameter(missing.message) from None
+                if (other.created_at - container.created_at) * sign <= 0:
+                    return False
+        return True
+
+    @staticmethod
+    def _networks(container: Container) -> list[str]:
+        sandbox = container.sandbox
+        if sandbox is None:
+            return [container.host_config.network_mode]
+        return [text for one in sandbox.endpoints for text in (one.network, one.network_id)]
+
+    async def _add_sizes(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            container = self._registry.get(row["Id"])
+            size = await in_thread(disk_usage, os.fspath(self._directories(container).upper))
+            if size:
+                row["SizeRw"] = size
+            row["SizeRootFs"] = size
+
+
+def _ancestors(container: Container) -> list[str]:
+    """Return the names by which a container's image may be asked for."""
+    name, identity = container.config.image, container.image
+    bare = identity.removeprefix("sha256:")
+    return [name, name if ":" in name else f"{name}:latest", identity, bare, bare[:12]]
+
+
+def disk_usage(path: str) -> int:
+    """Return the bytes of all regular files beneath `path`; blocks."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(folder, name))
+            except OSError:
+                continue
+            total += status.st_size
+    return total

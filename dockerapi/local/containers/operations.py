@@ -1,0 +1,230 @@
+"""The operations of the tag Container that concern a container's life.
+
+Source: ContainerCreate, ContainerStart, ... of the specification. Rule: a handler decodes, calls,
+and shapes the answer; what a client started runs on when it leaves.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dockerapi.engine.answers import Answer, Encoded, Stream
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.engine.job import Job
+from dockerapi.local.containers.container import Exit, Status
+from dockerapi.local.containers.control import Control
+from dockerapi.local.containers.creation import check_name, new_container
+from dockerapi.local.containers.lifecycle import Images, Lifecycle
+from dockerapi.local.containers.listing import Listing, disk_usage
+from dockerapi.local.containers.mounts import check_sources
+from dockerapi.local.containers.names import choose_name
+from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.resources import cgroup_support
+from dockerapi.local.containers.top import top
+from dockerapi.local.containers.views import inspect_document
+from dockerapi.local.host.threads import in_thread
+from dockerapi.model.container_requests import (
+    ContainerRequest,
+    CreateRequest,
+    DeleteRequest,
+    InspectRequest,
+    KillRequest,
+    ListRequest,
+    PruneRequest,
+    RenameRequest,
+    StopRequest,
+    TopRequest,
+    WaitRequest,
+)
+from dockerapi.model.timestamps import parse_unix
+from dockerapi.wire.duplex import Sink
+
+
+class Operations:
+    """Handlers of the engine's jobs."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        lifecycle: Lifecycle,
+        control: Control,
+        listing: Listing,
+        images: Images,
+    ) -> None:
+        self._registry = registry
+        self._lifecycle = lifecycle
+        self._control = control
+        self._listing = listing
+        self._images = images
+
+    def register(self, engine: Engine) -> None:
+        """Register every handler of this class."""
+        for name, handler in (
+            ("ContainerCreate", self.create),
+            ("ContainerStart", self.start),
+            ("ContainerStop", self.stop),
+            ("ContainerRestart", self.restart),
+            ("ContainerKill", self.kill),
+            ("ContainerPause", self.pause),
+            ("ContainerUnpause", self.unpause),
+            ("ContainerRename", self.rename),
+            ("ContainerDelete", self.delete),
+            ("ContainerPrune", self.prune),
+        ):
+            engine.register(name, handler, detached=True)
+        engine.register("ContainerWait", self.wait, follows=True)
+        engine.register("ContainerList", self.list)
+        engine.register("ContainerInspect", self.inspect)
+        engine.register("ContainerTop", self.top)
+
+    async def create(self, job: Job) -> Answer:
+        """Answer ContainerCreate: the id, and warnings for what has no effect."""
+        request = await job.request(CreateRequest)
+        name = check_name(request.name) if request.name else ""
+        if not request.body.image:
+            raise InvalidParameter("config cannot be empty in order to create a container")
+        image = await self._images.resolve(request.body.image)
+        if request.body.host_config is not None:
+            await in_thread(check_sources, request.body.host_config)
+        name = name or choose_name(self._registry.taken)
+        container, warnings = new_container(
+            request, image, name, str(job.principal), cgroup_support()
+        )
+        self._registry.reserve(name, container.id)
+        try:
+            await self._lifecycle.create(container)
+        except BaseException:
+            self._registry.release(name)
+            raise
+        return {"Id": container.id, "Warnings": warnings}
+
+    async def start(self, job: Job) -> None:
+        """Answer ContainerStart."""
+        request = await job.request(ContainerRequest)
+        await self._lifecycle.start(self._registry.get(request.container))
+
+    async def stop(self, job: Job) -> None:
+        """Answer ContainerStop."""
+        request = await job.request(StopRequest)
+        container = self._registry.get(request.container)
+        await self._control.stop(container, request.signal, request.timeout)
+
+    async def restart(self, job: Job) -> None:
+        """Answer ContainerRestart."""
+        request = await job.request(StopRequest)
+        container = self._registry.get(request.container)
+        await self._control.restart(container, request.signal, request.timeout)
+
+    async def kill(self, job: Job) -> None:
+        """Answer ContainerKill."""
+        request = await job.request(KillRequest)
+        await self._control.kill(self._registry.get(request.container), request.signal)
+
+    async def pause(self, job: Job) -> None:
+        """Answer ContainerPause."""
+        request = await job.request(ContainerRequest)
+        await self._control.pause(self._registry.get(request.container))
+
+    async def unpause(self, job: Job) -> None:
+        """Answer ContainerUnpause."""
+        request = await job.request(ContainerRequest)
+        await self._control.unpause(self._registry.get(request.container))
+
+    async def rename(self, job: Job) -> None:
+        """Answer ContainerRename."""
+        request = await job.request(RenameRequest)
+        if not request.name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        container = self._registry.get(request.container)
+        name = check_name(request.name)
+        if name == container.name:
+            raise InvalidParameter("Renaming a container with the same name as its current name")
+        try:
+            self._registry.reserve(name, container.id)
+        except Conflict as taken:
+            raise Conflict(f"Error when allocating new name: {taken.message}") from None
+        await self._lifecycle.rename(container, name)
+
+    async def delete(self, job: Job) -> None:
+        """Answer ContainerDelete."""
+        request = await job.request(DeleteRequest)
+        container = self._registry.get(request.container)
+        if request.link:
+            raise InvalidParameter("links between containers are not supported")
+        await self._control.remove(container, force=request.force)
+
+    async def wait(self, job: Job) -> Answer:
+        """Answer ContainerWait: its head at once, the exit code when there is one."""
+        request = await job.request(WaitRequest)
+        container = self._registry.get(request.container)
+        state = container.state
+        if request.condition == "removed":
+            waiting = container.removal()
+        elif request.condition == "next-exit" or state.running:
+            waiting = container.next_exit()
+        else:
+            return Encoded(_exit(Exit(state.exit_code)))
+
+        async def serve(sink: Sink) -> None:
+            await sink.write(_exit(await waiting))
+
+        return Stream(serve)
+
+    async def list(self, job: Job) -> Answer:
+        """Answer ContainerList, from memory."""
+        return Encoded(await self._listing.encoded(await job.request(ListRequest)))
+
+    async def inspect(self, job: Job) -> Answer:
+        """Answer ContainerInspect."""
+        request = await job.request(InspectRequest)
+        container = self._registry.get(request.container)
+        directories = self._lifecycle.directories(container)
+        try:
+            lower = ":".join(map(str, await self._lifecycle.layers(container)))
+        except NotFound:
+            lower = ""
+        document = inspect_document(container, directories, lower, request.version)
+        if request.size:
+            size = await in_thread(disk_usage, str(directories.upper))
+            document |= {"SizeRw": size, "SizeRootFs": size}
+        return document
+
+    async def top(self, job: Job) -> Answer:
+        """Answer ContainerTop."""
+        request = await job.request(TopRequest)
+        container = self._registry.get(request.container)
+        if not container.state.running:
+            raise Conflict(f"container {container.id} is not running")
+        return await top(container.id, container.state.pid, request.arguments)
+
+    async def prune(self, job: Job) -> Answer:
+        """Answer ContainerPrune: remove what does not run."""
+        request = await job.request(PruneRequest)
+        until = [parse_unix("until", text) for text in request.filters.get("until")]
+        deleted, reclaimed = [], 0
+        for container in self._registry:
+            labels = container.config.labels or {}
+            if (
+                container.state.status not in (Status.CREATED, Status.EXITED)
+                or not request.filters.labels(labels)
+                or any(container.created_at > limit for limit in until)
+            ):
+                continue
+            upper = self._lifecycle.directories(container).upper
+            reclaimed += await in_thread(disk_usage, str(upper))
+            try:
+                await self._control.remove(container, force=False)
+            except EngineError:
+                # It was started, or removed, meanwhile.
+                continue
+            deleted.append(container.id)
+        self._lifecycle.publish_prune(reclaimed)
+        return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+
+
+def _exit(end: Exit) -> bytes:
+    document: dict[str, object] = {"StatusCode": end.code}
+    if end.error:
+        document["Error"] = {"Message": end.error}
+    return msgspec.json.encode(document) + b"\n"

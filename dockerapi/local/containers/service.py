@@ -1,0 +1,127 @@
+"""Containers of the embedded engine: the service that the other parts see.
+
+Rule: it puts the parts together and owns their start and stop; each operation is a method of
+`Operations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
+from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.control import Control
+from dockerapi.local.containers.lifecycle import Lifecycle, Tools
+from dockerapi.local.containers.listing import Listing
+from dockerapi.local.containers.operations import Operations
+from dockerapi.local.containers.probe import choose_runtime, find_init
+from dockerapi.local.containers.reconcile import reconcile
+from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.resources import cgroup_support
+from dockerapi.local.containers.rootfs import Host
+from dockerapi.local.host.spawn import find_program
+from dockerapi.local.layout import Layout
+from dockerapi.local.store import Store
+
+if TYPE_CHECKING:
+    from dockerapi.local.containers.lifecycle import Images, Networks
+
+
+@attrs.frozen
+class ContainerSettings:
+    """What of the settings containers need.
+
+    :ivar default_runtime: ``runc`` or ``crun``; empty for the first that works.
+    :ivar init_path: the program for `Init`; empty for the one that is installed.
+    """
+
+    default_runtime: str = ""
+    init_path: str = ""
+
+
+class Containers:
+    """The containers service.
+
+    :ivar registry: finds containers.
+    :ivar lifecycle: starts and ends them.
+    :ivar control: signals and freezes them.
+    :ivar problems: why containers cannot be run here; for `Warnings` of ``/info``.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        layout: Layout,
+        images: Images,
+        networks: Networks,
+        engine: Engine,
+        settings: ContainerSettings,
+        reactor: IReactorTime,
+    ) -> None:
+        self.problems: list[str] = []
+        self.registry = Registry()
+        self.lifecycle = Lifecycle(
+            store, layout, self.registry, images, networks, engine.events, reactor
+        )
+        self.control = Control(self.lifecycle)
+        self.listing = Listing(self.registry, self.lifecycle.directories)
+        self.lifecycle.changed = self.listing.forget
+        self._operations = Operations(
+            self.registry, self.lifecycle, self.control, self.listing, images
+        )
+        self._store = store
+        self._layout = layout
+        self._networks = networks
+        self._settings = settings
+
+    def register(self, engine: Engine) -> None:
+        """Register the handlers of a container's life."""
+        self._operations.register(engine)
+
+    async def start(self) -> None:
+        """Find the tools, then take up again what an earlier server left.
+
+        What is missing is no error here but noted in `problems`; starting a container says it.
+        """
+        try:
+            conmon = find_program("conmon")
+            runtime = await choose_runtime(self._layout, conmon, self._settings.default_runtime)
+            host = Host(find_init(self._settings.init_path), cgroup_support().unified)
+            self.lifecycle.tools = Tools(runtime, conmon, host)
+        except EngineError as error:
+            self.problems.append(error.message)
+            self.lifecycle.missing = error.message
+            self.log.warn("containers cannot be run: {reason}", reason=error.message)
+        await reconcile(self._store, self._layout, self.registry, self.lifecycle, self._networks)
+
+    async def stop(self) -> None:
+        """Let go of containers, which run on."""
+        await self.lifecycle.stop()
+
+    async def stop_all(self, timeout: int | None = None) -> None:
+        """Stop every container that runs (``--stop-containers``)."""
+        for container in self.registry:
+            if container.state.running:
+                await self.control.stop(container, timeout=timeout)
+
+    @property
+    def runtime(self) -> str:
+        """The name of the runtime in use; empty without one."""
+        tools = self.lifecycle.tools
+        return "" if tools is None else tools.runtime.name
+
+    def users_of(self, image_id: str) -> Iterable[Container]:
+        """Return the containers of an image."""
+        return [one for one in self.registry if one.image == image_id]
+
+    def count(self, *states: Status) -> int:
+        """Return how many containers are in one of `states`."""
+        return sum(one.state.status in states for one in self.registry)

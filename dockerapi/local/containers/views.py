@@ -1,0 +1,247 @@
+"""What the API tells of a container: ContainerInspect's document and ContainerList's rows.
+
+Source: `ContainerInspectResponse` and `ContainerSummary` of the specification. Rule: everything is
+answered from memory; only sizes are looked up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.rootfs import Directories
+from dockerapi.local.networks.sandbox import Endpoint
+from dockerapi.model.containers import ContainerConfig, HostConfig, to_api
+from dockerapi.model.timestamps import NANOSECONDS, rfc3339
+from dockerapi.model.versions import Version
+
+#: Go's zero time.
+NEVER = "0001-01-01T00:00:00Z"
+#: From here on the first network's settings are not repeated at the top.
+_NETWORKS_ONLY = Version(1, 52)
+_OMITTED_CONFIG = (
+    *("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout", "Shell", "OnBuild"),
+    *("NetworkDisabled", "MacAddress"),
+)
+_OMITTED_HOST = ("Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Mounts", "Init")
+
+
+def inspect_document(
+    container: Container, directories: Directories, lower: str, version: Version
+) -> dict[str, Any]:
+    """Return ContainerInspect's answer; `lower` names the image's layers, topmost first."""
+    return {
+        "Id": container.id,
+        "Created": rfc3339(container.created_at),
+        "Path": container.path,
+        "Args": container.arguments,
+        "State": state_document(container),
+        "Image": container.image,
+        "ResolvConfPath": str(directories.resolv_conf),
+        "HostnamePath": str(directories.hostname),
+        "HostsPath": str(directories.hosts),
+        "LogPath": str(directories.log),
+        "Name": f"/{container.name}",
+        "RestartCount": 0,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": list(container.exec_ids) or None,
+        "HostConfig": host_document(container.host_config),
+        "GraphDriver": {
+            "Data": {
+                "ID": container.id,
+                "LowerDir": lower,
+                "MergedDir": str(directories.merged),
+                "UpperDir": str(directories.upper),
+                "WorkDir": str(directories.work),
+            },
+            "Name": "overlay2",
+        },
+        "Mounts": [point.to_api() for point in container.mounts.points if point.type != "tmpfs"],
+        "Config": config_document(container.config),
+        "NetworkSettings": network_document(container, version),
+    }
+
+
+def state_document(container: Container) -> dict[str, Any]:
+    """Return the specification's `ContainerState`."""
+    state = container.state
+    return {
+        "Status": state.status.value,
+        "Running": state.running,
+        "Paused": state.status is Status.PAUSED,
+        "Restarting": False,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status is Status.DEAD,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": _time(state.started_at),
+        "FinishedAt": _time(state.finished_at),
+    }
+
+
+def _time(nanoseconds: int) -> str:
+    return rfc3339(nanoseconds) if nanoseconds else NEVER
+
+
+def config_document(config: ContainerConfig) -> dict[str, Any]:
+    """Return the specification's `ContainerConfig`, without what dockerd leaves out."""
+    return _without_empty(to_api(config), _OMITTED_CONFIG)
+
+
+def host_document(host: HostConfig) -> dict[str, Any]:
+    """Return the specification's `HostConfig`, without what dockerd leaves out."""
+    return _without_empty(to_api(host), _OMITTED_HOST)
+
+
+def _without_empty(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in document.items()
+        # A false `Init` is something that was said.
+        if name not in names or value or (name == "Init" and value is not None)
+    }
+
+
+def network_document(container: Container, version: Version) -> dict[str, Any]:
+    """Return the specification's `NetworkSettings`."""
+    sandbox = container.sandbox
+    endpoints = sandbox.endpoints if sandbox is not None else ()
+    document: dict[str, Any] = {
+        "SandboxID": sandbox.id if sandbox is not None else "",
+        "SandboxKey": str(sandbox.path) if sandbox is not None and sandbox.path else "",
+        "Ports": {},
+        "Networks": networks_document(container),
+    }
+    if version < _NETWORKS_ONLY:
+        first = next((endpoint for endpoint in endpoints if endpoint.network == "bridge"), None)
+        document |= {
+            "Bridge": "",
+            "HairpinMode": False,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": None,
+            "SecondaryIPv6Addresses": None,
+            "EndpointID": first.id if first is not None else "",
+            "Gateway": first.gateway if first is not None else "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": first.ip if first is not None else "",
+            "IPPrefixLen": first.prefix_length if first is not None else 0,
+            "IPv6Gateway": "",
+            "MacAddress": first.mac if first is not None else "",
+        }
+    return document
+
+
+def networks_document(container: Container) -> dict[str, Any]:
+    """Return the specification's `EndpointSettings` by network; empty ones while it is down."""
+    sandbox = container.sandbox
+    if sandbox is not None:
+        return {endpoint.network: _endpoint(endpoint) for endpoint in sandbox.endpoints}
+    mode = container.host_config.network_mode
+    if mode.startswith("container:"):
+        return {}
+    return {mode: _endpoint(Endpoint(mode, "", "", container.name))}
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": None,
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": endpoint.network_id,
+        "EndpointID": endpoint.id,
+        "Gateway": endpoint.gateway,
+        "IPAddress": endpoint.ip,
+        "MacAddress": endpoint.mac,
+        "IPPrefixLen": endpoint.prefix_length,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+
+
+def summary(container: Container, now: float) -> dict[str, Any]:
+    """Return a row of ContainerList at the time `now` (seconds since 1970)."""
+    return {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": container.config.image,
+        "ImageID": container.image,
+        "Command": _command(container),
+        "Created": container.created_at // NANOSECONDS,
+        "Ports": _ports(container),
+        "Labels": container.config.labels or {},
+        "State": container.state.status.value,
+        "Status": status_text(container, now),
+        "HostConfig": {"NetworkMode": container.host_config.network_mode},
+        "NetworkSettings": {"Networks": networks_document(container)},
+        "Mounts": [point.to_api() for point in container.mounts.points if point.type != "tmpfs"],
+    }
+
+
+def _command(container: Container) -> str:
+    quoted = (f"'{word}'" if " " in word else word for word in container.arguments)
+    return " ".join([container.path, *quoted])
+
+
+def _ports(container: Container) -> list[Mapping[str, Any]]:
+    if container.sandbox is None or not any(one.ip for one in container.sandbox.endpoints):
+        return []
+    found: list[Mapping[str, Any]] = []
+    for port in sorted(container.config.exposed_ports or ()):
+        number, _, protocol = port.partition("/")
+        if number.isdecimal():
+            found.append({"PrivatePort": int(number), "Type": protocol or "tcp"})
+    return found
+
+
+def status_text(container: Container, now: float) -> str:
+    """Return ContainerList's `Status`, as in ``Up 3 minutes`` and ``Exited (0) 2 hours ago``."""
+    state = container.state
+    if state.running:
+        since = human_duration(now - state.started_at / NANOSECONDS)
+        return f"Up {since} (Paused)" if state.status is Status.PAUSED else f"Up {since}"
+    if state.status is Status.REMOVING:
+        return "Removal In Progress"
+    if not state.started_at and not state.finished_at:
+        return "Created"
+    since = human_duration(now - state.finished_at / NANOSECONDS)
+    return f"Exited ({state.exit_code}) {since} ago"
+
+
+def human_duration(seconds: float) -> str:
+    """Return how long `seconds` are, in words, as Docker's go-units writes it."""
+    whole = int(seconds)
+    minutes, hours = whole // 60, round(seconds / 3600)
+    steps: tuple[tuple[bool, str], ...] = (
+        (whole < 1, "Less than a second"),
+        (whole == 1, "1 second"),
+        (whole < 60, f"{whole} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 48, f"{hours} hours"),
+        (hours < 24 * 7 * 2, f"{hours // 24} days"),
+        (hours < 24 * 30 * 2, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 365 * 2, f"{hours // 24 // 30} months"),
+    )
+    for fits, text in steps:
+        if fits:
+            return text
+    return f"{int(seconds / 3600) // 24 // 365} years"
+
+
+def now() -> float:
+    """Return the time in seconds since 1970."""
+    return time.time()

@@ -329,6 +329,8 @@ class ProcessTests(SynchronousTestCase):
         self.directory = Path(directory.name)
         self.path = str(self.directory / "d.sock")
         self.command = [sys.executable, "-m", "dockerapi"]
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        self.twistd = [twistd, "-n", "--pidfile=", "dockerapi"]
         # An engine that is not there keeps the gate closed, and needs nothing of this machine.
         self.absent = ["--engine", f"unix://{self.directory}/absent.sock"]
 
@@ -367,15 +369,19 @@ class ProcessTests(SynchronousTestCase):
             self.assertFalse(os.path.exists(self.path))
 
     def test_twistd_runs_it(self) -> None:
-        self.command = [
-            str(Path(sys.executable).with_name("twistd")),
-            "-n",
-            "--pidfile=",
-            "dockerapi",
-        ]
+        self.command = self.twistd
         process = self.serve()
         process.terminate()
         self.assertEqual(process.wait(20), 0)
+
+    def test_twistd_says_what_is_wrong(self) -> None:
+        hosts = ["--host", f"unix://{self.path}", "--host", "tcp://127.0.0.1:x"]
+        process = self.spawn(*self.twistd, *self.absent, *hosts)
+        output, _ = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 1)
+        self.assertEqual(output.count("cannot listen on tcp://127.0.0.1:x"), 1)
+        self.assertNotIn("Traceback", output)
+        self.assertFalse(os.path.exists(self.path))
 
     def test_a_second_signal_ends_it_at_once(self) -> None:
         process = self.serve("--shutdown-timeout", "60")
@@ -443,12 +449,14 @@ class ProcessTests(SynchronousTestCase):
         file = self.directory / "file"
         file.touch()
         roots = ["--data-root", f"{file}/data", "--exec-root", f"{file}/exec"]
-        process = self.spawn(*self.command, "--host", f"unix://{self.path}", *roots)
-        self.await_line(process, "Listening for HTTP")
-        status, body = get(self.path, "/info")
-        self.assertEqual(status, 503)
-        self.assertIn(b"did not start", body)
-        self.assertEqual(process.wait(20), 1)
+        for command in (self.command, self.twistd):
+            process = self.spawn(*command, "--host", f"unix://{self.path}", *roots)
+            self.await_line(process, "Listening for HTTP")
+            status, body = get(self.path, "/info")
+            self.assertEqual(status, 503)
+            self.assertIn(b"did not start", body)
+            self.assertEqual(process.wait(20), 1)
+            self.assertFalse(os.path.exists(self.path))
 
     def test_systemd_activates_it(self) -> None:
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -1,6 +1,6 @@
-"""The keys that leave a terminal without ending what runs in it.
+r"""The keys that leave a terminal without ending what runs in it.
 
-Source: `detachKeys` of `ContainerAttach`: letters, or ``ctrl-`` and one of ``a-z@[\\\\]^_``.
+Source: `detachKeys` of `ContainerAttach`: letters, or ``ctrl-`` and one of ``a-z@[\\]^_``.
 """
 
 from __future__ import annotations

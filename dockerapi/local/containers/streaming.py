@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -55,6 +57,10 @@ async def _give(follower: Follower, duplex: Duplex) -> None:
         await duplex.write(data)
 
 
+def _stay() -> None:
+    """Do nothing: there is no output to leave."""
+
+
 class _Input:
     """Takes a client's input until its end, or until it leaves."""
 
@@ -65,7 +71,7 @@ class _Input:
         self._filter = DetachFilter(wanted.detach) if wanted.detach else None
         self.detached = False
         self.gone = False
-        self.leave = lambda: None
+        self.leave: Callable[[], None] = _stay
 
     async def run(self) -> None:
         try:
@@ -94,7 +100,7 @@ class _Input:
             await self._hub.end_input()
 
     async def _pass_on(self, data: bytes) -> bool:
-        """Send input to the process; tell whether it takes more (the client may stay for output)."""
+        """Send input to the process; tell whether it takes more."""
         try:
             await self._hub.write(data)
         except StreamAborted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -201,17 +202,20 @@ class Lifecycle:
         container.sandbox = sandbox
         layers = await self.layers(container)
 
-        def write_bundle() -> None:
-            root = prepare(container, layers, self._layout, sandbox, tools.host)
-            document = msgspec.json.encode(runtime_spec(container, root))
-            (self.directories(container).run / "config.json").write_bytes(document)
+        with ExitStack() as stack:
+            namespace = _by_descriptor(stack, sandbox.path)
 
-        await in_thread(write_bundle)
-        watch = self.watch(container)
-        try:
-            monitored = await launch(watch, tools.conmon, tools.runtime)
-        except RuntimeFailed as failed:
-            raise start_error(failed.message) from failed
+            def write_bundle() -> None:
+                root = prepare(container, layers, self._layout, sandbox, namespace, tools.host)
+                document = msgspec.json.encode(runtime_spec(container, root))
+                (self.directories(container).run / "config.json").write_bytes(document)
+
+            await in_thread(write_bundle)
+            watch = self.watch(container)
+            try:
+                monitored = await launch(watch, tools.conmon, tools.runtime)
+            except RuntimeFailed as failed:
+                raise start_error(failed.message) from failed
         pidfd = open_process(monitored.pid)
         try:
             await tools.runtime.start(container.id, pidfd)
@@ -355,22 +359,6 @@ class Lifecycle:
             self.changed()
             self.publish(container, "rename", oldName=f"/{old}")
 
-    async def rename(self, container: Container, name: str) -> None:
-        """Give a container the reserved name `name`; its old one is free then."""
-        async with container.lock:
-            old = container.name
-            try:
-                await self._store.write(
-                    lambda connection: records.rename(connection, container.id, name)
-                )
-            except BaseException:
-                self._registry.release(name)
-                raise
-            container.name = name
-            self._registry.release(old)
-            self.changed()
-            self.publish(container, "rename", oldName=f"/{old}")
-
     async def ended(self, container: Container, timeout: float | None = None) -> bool:
         """Return whether a container's end has been recorded within `timeout` seconds."""
         running = self._running.get(container.id)
@@ -417,6 +405,15 @@ class Lifecycle:
                 self.log.failure("background work on containers failed", failure=result)
 
         task.addBoth(done)
+
+
+def _by_descriptor(stack: ExitStack, path: Path | None) -> Path | None:
+    """Return a name of the file `path` that holds in every mount namespace, while `stack` does."""
+    if path is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
 
 
 async def _finish(deferred: Deferred[None]) -> None:

@@ -106,9 +106,16 @@ def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bo
 
 
 def prepare(
-    container: Container, layers: Sequence[Path], layout: Layout, sandbox: Sandbox, host: Host
+    container: Container,
+    layers: Sequence[Path],
+    layout: Layout,
+    sandbox: Sandbox,
+    namespace: Path | None,
+    host: Host,
 ) -> Root:
     """Make everything that a start needs on disk, and return what was found out.
+
+    `namespace` is the name under which the runtime finds the network namespace of `sandbox`.
 
     Raises `InvalidParameter` for what the client got wrong, `EngineError` and OSError for the
     rest. What was made stays: `unmount_root` and `remove` take it away.
@@ -130,7 +137,7 @@ def prepare(
     return Root(
         path=directories.merged,
         user=user,
-        namespace=sandbox.path,
+        namespace=namespace,
         files=_write_files(container, directories, sandbox),
         mounts=container.mounts.points,
         devices=all_devices() + devices if options.privileged else devices,

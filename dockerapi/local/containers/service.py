@@ -7,6 +7,7 @@ Rule: it puts the parts together and owns their start and stop; each operation i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,12 +26,17 @@ from dockerapi.local.containers.reconcile import reconcile
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Host
-from dockerapi.local.host.spawn import find_program
+from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.host.mountns import MountNamespace
+from dockerapi.local.host.spawn import find_program, spawn
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
 
 if TYPE_CHECKING:
     from dockerapi.local.containers.lifecycle import Images, Networks
+
+#: Where hosts that have cgroups of both versions mount the second.
+_HYBRID = Path("/sys/fs/cgroup/unified")
 
 
 @attrs.frozen
@@ -81,6 +87,7 @@ class Containers:
         self._layout = layout
         self._networks = networks
         self._settings = settings
+        self._namespace: MountNamespace | None = None
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of a container's life."""
@@ -93,7 +100,7 @@ class Containers:
         """
         try:
             conmon = find_program("conmon")
-            runtime = await choose_runtime(self._layout, conmon, self._settings.default_runtime)
+            runtime = await self._choose_runtime(conmon)
             host = Host(find_init(self._settings.init_path), cgroup_support().unified)
             self.lifecycle.tools = Tools(runtime, conmon, host)
         except EngineError as error:
@@ -102,9 +109,41 @@ class Containers:
             self.log.warn("containers cannot be run: {reason}", reason=error.message)
         await reconcile(self._store, self._layout, self.registry, self.lifecycle, self._networks)
 
+    async def _choose_runtime(self, conmon: str) -> Runtime:
+        """Return the runtime that works, and keep the namespace that it may need."""
+        namespace = self._hide_unified()
+        wanted = self._settings.default_runtime
+        try:
+            spawner = spawn if namespace is None else namespace.spawn
+            runtime = await choose_runtime(self._layout, conmon, wanted, spawner)
+        except EngineError:
+            if namespace is not None:
+                namespace.close()
+            raise
+        if namespace is not None and runtime.spawn is spawn:
+            namespace.close()
+            namespace = None
+        self._namespace = namespace
+        return runtime
+
+    def _hide_unified(self) -> MountNamespace | None:
+        """Return a namespace without the second version of cgroups, where there are both."""
+        if not _HYBRID.is_dir():
+            return None
+        namespace = MountNamespace(self._layout.containers, _HYBRID)
+        try:
+            namespace.open()
+        except OSError as error:
+            self.log.info("no mount namespace for crun: {error}", error=error)
+            return None
+        return namespace
+
     async def stop(self) -> None:
         """Let go of containers, which run on."""
         await self.lifecycle.stop()
+        if self._namespace is not None:
+            self._namespace.close()
+            self._namespace = None
 
     async def stop_all(self, timeout: int | None = None) -> None:
         """Stop every container that runs (``--stop-containers``)."""

@@ -115,11 +115,21 @@ def spawn(
     `stdin`, `stdout` and `stderr` are descriptors, /dev/null where None; `pass_fds` are passed
     under their own numbers; `env` replaces the environment. Takes about 0.6 ms.
     """
+    return Process(start_child(argv, (stdin, stdout, stderr), env, tuple(pass_fds)))
+
+
+def start_child(
+    argv: Sequence[StrPath],
+    streams: tuple[int | None, int | None, int | None],
+    env: Mapping[str, str] | None,
+    pass_fds: Sequence[int],
+) -> int:
+    """Start a child as `spawn` does, in the namespaces of the calling thread; return its number."""
     program = os.fspath(argv[0])
     if not os.path.isabs(program):
         program = find_program(program)
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
-    for number, passed in enumerate((stdin, stdout, stderr)):
+    for number, passed in enumerate(streams):
         if passed is None:
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY
             actions.append((os.POSIX_SPAWN_OPEN, number, os.devnull, flags, 0))
@@ -127,7 +137,7 @@ def spawn(
             actions.append((os.POSIX_SPAWN_DUP2, passed, number))
     # To the same number: it only clears close-on-exec, which all our descriptors have.
     actions += [(os.POSIX_SPAWN_DUP2, number, number) for number in pass_fds]
-    pid = os.posix_spawn(
+    return os.posix_spawn(
         program,
         [os.fspath(argument) for argument in argv],
         os.environ if env is None else env,
@@ -136,7 +146,6 @@ def spawn(
         setsigmask=(),
         setsigdef=_DEFAULT_SIGNALS,
     )
-    return Process(pid)
 
 
 class Spawner(Protocol):

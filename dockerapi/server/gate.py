@@ -7,8 +7,9 @@ kernel's queue, in order, and nothing in this process grows with their number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -28,12 +29,6 @@ class Held(Protocol):
 
 
 H = TypeVar("H", bound=Held)
-
-
-class _Pausable(Protocol):
-    def pauseProducing(self) -> None: ...
-
-    def resumeProducing(self) -> None: ...
 
 
 class Gate:
@@ -80,7 +75,7 @@ class Gate:
             return
         self.is_open = True
         for port in self.ports:
-            _pausable(port).resumeProducing()
+            _resume(port)
         held, self._held = self._held, {}
         for run in held.values():
             try:
@@ -93,7 +88,7 @@ class Gate:
         if self.is_open:
             self.is_open = False
             for port in self.ports:
-                _pausable(port).pauseProducing()
+                _pause(port)
 
     def stop(self) -> Deferred[None]:
         """Stop every port; the Deferred fires when their sockets are closed."""
@@ -104,7 +99,7 @@ class Gate:
     def _keep(self, port: IListeningPort) -> IListeningPort:
         self.ports.append(port)
         if not self.is_open:
-            _pausable(port).pauseProducing()
+            _pause(port)
         return port
 
     def _hold(self, dispatch: Callable[[H], None], request: H) -> None:
@@ -122,6 +117,12 @@ class Gate:
         request.on_gone(forget)
 
 
-def _pausable(port: IListeningPort) -> _Pausable:
-    """Return the port as what every port of the reactor's is (`FileDescriptor`)."""
-    return cast(_Pausable, port)
+def _pause(port: IListeningPort) -> None:
+    """Stop accepting, where the port can: other people's endpoints may make ports that cannot."""
+    if isinstance(port, FileDescriptor):
+        port.pauseProducing()  # type: ignore[no-untyped-call]
+
+
+def _resume(port: IListeningPort) -> None:
+    if isinstance(port, FileDescriptor):
+        port.resumeProducing()  # type: ignore[no-untyped-call]

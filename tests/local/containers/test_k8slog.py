@@ -1,0 +1,103 @@
+"""conmon's log format: what comes back of it, for any bytes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from dockerapi.local.containers.k8slog import Renderer, View
+from dockerapi.local.containers.logs import tail_offset
+from dockerapi.wire.stdcopy import FrameDecoder
+
+BOTH = frozenset({1, 2})
+STAMP = b"2026-11-24T20:00:00.123456789+00:00"
+
+
+def line(stream: int, tag: str, text: bytes, stamp: bytes = STAMP) -> bytes:
+    name = b"stdout" if stream == 1 else b"stderr"
+    return b"%b %b %b %b\n" % (stamp, name, tag.encode(), text)
+
+
+texts = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b""))
+entries = st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from("FP"), texts), max_size=12)
+
+
+class RendererTests(SynchronousTestCase):
+    @given(entries, st.integers(1, 60))
+    def test_any_bytes_come_back_however_they_are_split(
+        self, wanted: list[tuple[int, str, bytes]], step: int
+    ) -> None:
+        data = b"".join(line(*entry) for entry in wanted)
+        renderer = Renderer(View(BOTH))
+        shown = b"".join(
+            renderer.feed(data[start : start + step]) for start in range(0, len(data), step)
+        )
+        expected = [(stream, text + (b"\n" if tag == "F" else b"")) for stream, tag, text in wanted]
+        self.assertEqual(list(FrameDecoder().feed(shown)), expected)
+
+    def test_one_stream_of_two(self) -> None:
+        data = line(1, "F", b"out") + line(2, "F", b"err")
+        self.assertEqual(Renderer(View(frozenset({2}), framed=False)).feed(data), b"err\n")
+
+    def test_times_stand_once_before_a_long_line(self) -> None:
+        data = line(1, "P", b"be") + line(1, "F", b"gin") + line(1, "F", b"x")
+        shown = Renderer(View(BOTH, framed=False, timestamps=True)).feed(data)
+        stamp = b"2026-11-24T20:00:00.123456789Z"
+        self.assertEqual(shown, stamp + b" begin\n" + stamp + b" x\n")
+
+    def test_times_are_shown_in_utc(self) -> None:
+        data = line(1, "F", b"x", b"2026-11-24T20:00:00.000000001+01:30")
+        shown = Renderer(View(BOTH, framed=False, timestamps=True)).feed(data)
+        self.assertEqual(shown, b"2026-11-24T18:30:00.000000001Z x\n")
+
+    def test_since_and_until(self) -> None:
+        seconds = 1795550400
+        data = b"".join(
+            line(1, "F", b"%d" % n, b"2026-11-24T20:00:0%d.500000000+00:00" % n) for n in range(5)
+        )
+        view = View(
+            BOTH,
+            framed=False,
+            since=(seconds + 1) * 10**9 + 500_000_000,
+            until=(seconds + 3) * 10**9,
+        )
+        renderer = Renderer(view)
+        self.assertEqual(renderer.feed(data), b"1\n2\n")
+        self.assertTrue(renderer.past_end)
+
+    def test_lines_that_break_the_format_are_left_out(self) -> None:
+        data = b"garbage\n" + line(1, "F", b"x") + b"\0\xff \n"
+        self.assertEqual(Renderer(View(BOTH, framed=False)).feed(data), b"x\n")
+
+
+class TailTests(SynchronousTestCase):
+    def tail(self, data: bytes, lines: int) -> bytes:
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            return data[tail_offset(file.fileno(), lines) :]
+
+    @given(entries, st.integers(0, 14))
+    def test_gives_the_last_lines(self, wanted: list[tuple[int, str, bytes]], count: int) -> None:
+        physical = [line(1, tag, text) for _, tag, text in wanted]
+        logical: list[bytes] = []
+        begins = True
+        for (_, tag, _), raw in zip(wanted, physical, strict=True):
+            if begins:
+                logical.append(raw)
+            else:
+                logical[-1] += raw
+            begins = tag == "F"
+        expected = b"".join(logical[max(0, len(logical) - count) :]) if count else b""
+        self.assertEqual(self.tail(b"".join(physical), count), expected)
+
+    def test_reads_logs_longer_than_a_piece(self) -> None:
+        data = b"".join(
+            line(1, "F", b"%06d" % n + os.urandom(40).hex().encode()) for n in range(9000)
+        )
+        for count in (1, 10, 4000, 8999, 9000, 20000):
+            self.assertEqual(self.tail(data, count).count(b"\n"), min(count, 9000))

@@ -1,0 +1,104 @@
+"""The engine's images: the index in memory and the store behind it, changed together.
+
+Rule: an event is published after its change is committed and can be read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import attrs
+
+from dockerapi.engine.events import Event, EventBus
+from dockerapi.local.images import records
+from dockerapi.local.images.content import Content
+from dockerapi.local.images.image import Image, Layer
+from dockerapi.local.images.index import Index, in_use
+from dockerapi.local.store import Store
+from dockerapi.model.references import Reference
+
+
+class Catalogue:
+    """Images by id and by name, with their content.
+
+    :ivar index: the images; read it freely, change it through here.
+    :ivar content: their blobs and layers.
+    """
+
+    def __init__(self, store: Store, content: Content) -> None:
+        self._store = store
+        self._events: EventBus | None = None
+        self.index = Index()
+        self.content = content
+
+    def publish_on(self, events: EventBus) -> None:
+        """Publish events on `events` from now on."""
+        self._events = events
+
+    async def start(self) -> None:
+        """Read the images, and remove content that none of them needs."""
+        for image in await self._store.read(records.load):
+            self.index.add(image)
+        await self.content.sweep(*in_use(self.index))
+
+    def layer(self, chain_id: str) -> Layer | None:
+        """Return a layer that an image has, or None."""
+        for image in self.index:
+            for layer in image.layers:
+                if layer.chain_id == chain_id:
+                    return layer
+        return None
+
+    async def add(self, image: Image, names: Iterable[Reference] = ()) -> Image:
+        """Record an image and give it `names`; return it as it is then."""
+        wanted = tuple(names)
+        now = time.time_ns()
+        await self._store.write(lambda db: records.add(db, image, wanted, now))
+        known = self.index.get(image.id) or image
+        return self._named(attrs.evolve(known, blobs={**known.blobs, **image.blobs}), wanted, now)
+
+    async def tag(self, image: Image, reference: Reference) -> None:
+        """Give an image one more name, and publish it."""
+        now = time.time_ns()
+        await self._store.write(lambda db: records.name(db, image.id, [reference], now))
+        self._named(self.index.get(image.id) or image, (reference,), now)
+        self.publish("tag", image, reference.familiar)
+
+    async def untag(self, image: Image, references: Iterable[Reference]) -> None:
+        """Take names away from an image, and publish each."""
+        gone = tuple(references)
+        await self._store.write(lambda db: records.remove(db, None, gone))
+        known = self.index.get(image.id) or image
+        self.index.add(
+            attrs.evolve(known, references=tuple(r for r in known.references if r not in gone))
+        )
+        for _ in gone:
+            self.publish("untag", image, image.id)
+
+    async def forget(self, image: Image) -> None:
+        """Remove an image without names, and publish it; its content is not touched."""
+        await self._store.write(lambda db: records.remove(db, image.id, image.references))
+        self.index.remove(image.id)
+        self.publish("delete", image, image.id)
+
+    def publish(self, action: str, image: Image, name: str) -> None:
+        """Tell of something that happened to an image; `name` is what dockerd tells besides."""
+        self.publish_for(action, image.id, image, name)
+
+    def publish_for(self, action: str, actor: str, image: Image, name: str) -> None:
+        """Tell of something that happened to `actor`, a name of `image`."""
+        if self._events is not None:
+            labels = {key: str(value) for key, value in image.labels.items()}
+            self._events.publish(Event("image", action, actor, {**labels, "name": name}))
+
+    def publish_prune(self, reclaimed: int) -> None:
+        """Tell that unused images were removed, and how many bytes that gave."""
+        if self._events is not None:
+            self._events.publish(Event("image", "prune", "", {"reclaimed": str(reclaimed)}))
+
+    def _named(self, image: Image, names: tuple[Reference, ...], now: int) -> Image:
+        references = tuple(sorted({*image.references, *names}))
+        named = attrs.evolve(image, references=references, tagged=now if names else image.tagged)
+        self.index.add(named)
+        return named

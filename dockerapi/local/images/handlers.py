@@ -1,0 +1,167 @@
+"""The operations of the tag Image on the embedded engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from dockerapi.engine.answers import Answer, Encoded, Response, Stream
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.engine.job import Job
+from dockerapi.local.images.catalogue import Catalogue
+from dockerapi.local.images.image import Image
+from dockerapi.local.images.importing import import_archive
+from dockerapi.local.images.pulling import Puller
+from dockerapi.local.images.removal import Record, Remover, Users
+from dockerapi.local.images.selection import has_labels, is_dangling, parse_until, selected
+from dockerapi.local.images.views import (
+    counts_containers,
+    history,
+    inspection,
+    shared_sizes,
+    summary,
+)
+from dockerapi.local.layout import Layout
+from dockerapi.model.images import (
+    ImageCreateRequest,
+    ImageDeleteRequest,
+    ImageListRequest,
+    ImagePruneRequest,
+    ImageTagRequest,
+)
+from dockerapi.model.versions import Version
+from dockerapi.wire.duplex import Sink
+
+
+class Handlers:
+    """Handlers of the operations."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        layout: Layout,
+        users: Users,
+        insecure_registries: Iterable[str],
+        registry_mirrors: Iterable[str],
+    ) -> None:
+        self._catalogue = catalogue
+        self._layout = layout
+        self._users = users
+        self._remover = Remover(catalogue, users)
+        self._puller = Puller(catalogue, tuple(insecure_registries), tuple(registry_mirrors))
+        self._lists: dict[Version, tuple[int, Encoded]] = {}
+
+    def register(self, engine: Engine) -> None:
+        """Register them."""
+        engine.register("ImageCreate", self.create)
+        engine.register("ImageList", self.summaries)
+        engine.register("ImageInspect", self.inspect)
+        engine.register("ImageHistory", self.history)
+        engine.register("ImageTag", self.tag)
+        engine.register("ImageDelete", self.delete, detached=True)
+        engine.register("ImagePrune", self.prune, detached=True)
+
+    async def stop(self) -> None:
+        """Close what is open to registries."""
+        await self._puller.stop()
+
+    async def create(self, job: Job) -> Answer:
+        """Pull an image, or import one from the body."""
+        request = await job.request(ImageCreateRequest)
+        if request.pull is not None:
+            return await self._puller.pull(request.pull, request.platform)
+        if request.source != "-":
+            raise InvalidParameter(
+                "importing from a URL is not supported: fetch it, and import it from the body"
+            )
+        image = await import_archive(
+            self._catalogue,
+            request.body,
+            name=request.name,
+            message=request.message,
+            changes=request.changes,
+            wanted=request.platform,
+        )
+
+        async def serve(sink: Sink) -> None:
+            await sink.write(msgspec.json.encode({"status": image.id}) + b"\r\n")
+
+        return Stream(serve)
+
+    async def summaries(self, job: Job) -> Answer:
+        """Tell of the images; the plain list is encoded once."""
+        request = await job.request(ImageListRequest)
+        if not request.is_default or counts_containers(job.version):
+            return self._summaries(request, job.version)
+        generation = self._catalogue.index.generation
+        known = self._lists.get(job.version)
+        if known is None or known[0] != generation:
+            answer = Encoded(msgspec.json.encode(self._summaries(request, job.version)))
+            known = self._lists[job.version] = (generation, answer)
+        return known[1]
+
+    async def inspect(self, job: Job) -> Answer:
+        """Tell everything of one image."""
+        return inspection(self._catalogue.index.find(job.args[0]), job.version, self._layout)
+
+    async def history(self, job: Job) -> Answer:
+        """Tell how an image came to be."""
+        return history(self._catalogue.index.find(job.args[0]))
+
+    async def tag(self, job: Job) -> Answer:
+        """Give an image a name."""
+        request = await job.request(ImageTagRequest)
+        await self._catalogue.tag(self._catalogue.index.find(request.image), request.name)
+        return Response(201)
+
+    async def delete(self, job: Job) -> Answer:
+        """Remove an image, or a name of one."""
+        request = await job.request(ImageDeleteRequest)
+        return await self._remover.remove(request.image, force=request.force)
+
+    async def prune(self, job: Job) -> Answer:
+        """Remove images that nobody uses."""
+        request = await job.request(ImagePruneRequest)
+        limits = [parse_until(text) for text in request.filters.get("until")]
+        records: list[Record] = []
+        reclaimed = 0
+        for image in self._catalogue.index:
+            if not request.every and not is_dangling(image):
+                continue
+            if any(image.created >= limit for limit in limits):
+                continue
+            if self._remover.is_used(image) or not has_labels(image, request.filters):
+                continue
+            gone = await self._remover.remove_unused(image)
+            reclaimed += _reclaimed(image, gone)
+            records += gone
+        if records:
+            self._catalogue.publish_prune(reclaimed)
+        return {"ImagesDeleted": records or None, "SpaceReclaimed": reclaimed}
+
+    def _summaries(self, request: ImageListRequest, version: Version) -> list[dict[str, Any]]:
+        index = self._catalogue.index
+        images = selected(index, request.filters)
+        shared = shared_sizes(index) if request.shared_size else {}
+        counts = (
+            {image.id: len(tuple(self._users.of(image.id))) for image in images}
+            if counts_containers(version)
+            else {}
+        )
+        return [
+            summary(
+                image,
+                version,
+                shared=shared.get(image.id, -1),
+                containers=counts.get(image.id, -1),
+            )
+            for image in images
+        ]
+
+
+def _reclaimed(image: Image, records: list[Record]) -> int:
+    gone = {record.get("Deleted") for record in records}
+    return sum(layer.size for layer in image.layers if layer.chain_id in gone)

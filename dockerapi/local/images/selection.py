@@ -1,0 +1,98 @@
+"""Which images a list or a prune is about: the meaning of their filters."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from fnmatch import translate
+
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.images.image import Image, parse_time
+from dockerapi.local.images.index import Index
+from dockerapi.model.filters import Filters
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.references import Reference
+from dockerapi.model.timestamps import NANOSECONDS, parse_unix
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m|s)")
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+def selected(index: Index, filters: Filters) -> list[Image]:
+    """Return the images that pass `filters`, newest first.
+
+    Raises `NotFound` for an image in `before` or `since` that is not there, `InvalidParameter`
+    for a time that is none.
+    """
+    bounds = _bounds(index, filters)
+    dangling = filters.truth("dangling", False) if filters.get("dangling") else None
+    patterns = [_pattern(text) for text in filters.get("reference")]
+    chosen = [
+        image
+        for image in index
+        if all(bound(image) for bound in bounds)
+        and (dangling is None or dangling == is_dangling(image))
+        and has_labels(image, filters)
+        and (not patterns or any(_matches(image, pattern) for pattern in patterns))
+    ]
+    return sorted(chosen, key=lambda image: image.created, reverse=True)
+
+
+def is_dangling(image: Image) -> bool:
+    """Tell whether an image has no tag."""
+    return not image.tags
+
+
+def has_labels(image: Image, filters: Filters) -> bool:
+    """Tell whether an image has the labels that are wanted and none that is not."""
+    unwanted = filters.get("label!")
+    return filters.labels(image.labels) and not (
+        unwanted and Filters({"label": unwanted}).labels(image.labels)
+    )
+
+
+def parse_until(text: str) -> int:
+    """Read a time (seconds since 1970, RFC 3339, or a duration before now) as nanoseconds.
+
+    Raises `InvalidParameter`.
+    """
+    found = _DURATION.findall(text)
+    if found and "".join(number + unit for number, unit in found) == text:
+        ago = sum(float(number) * _SECONDS[unit] for number, unit in found)
+        return time.time_ns() - int(ago * NANOSECONDS)
+    if "T" in text or text.count("-") == 2:
+        moment = parse_time(text)
+        if moment:
+            return moment
+    try:
+        return parse_unix("until", text)
+    except Malformed as malformed:
+        raise InvalidParameter(malformed.message) from malformed
+
+
+def _bounds(index: Index, filters: Filters) -> list[Callable[[Image], bool]]:
+    before = [index.find(text).created for text in filters.get("before")]
+    before += [parse_until(text) for text in filters.get("until")]
+    since = [index.find(text).created for text in filters.get("since")]
+    bounds: list[Callable[[Image], bool]] = []
+    if before:
+        bounds.append(lambda image: image.created < min(before))
+    if since:
+        bounds.append(lambda image: image.created > max(since))
+    return bounds
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    # Go's path.Match: a star stops at a slash.
+    return re.compile(translate(text).replace(".*", "[^/]*"))
+
+
+def _matches(image: Image, pattern: re.Pattern[str]) -> bool:
+    return any(
+        pattern.fullmatch(form) for reference in image.references for form in _forms(reference)
+    )
+
+
+def _forms(reference: Reference) -> tuple[str, ...]:
+    return (reference.familiar, reference.familiar_name, str(reference), reference.name)

@@ -1,0 +1,90 @@
+"""The images of the embedded engine: what the other parts and the API's operations use.
+
+Rule: an image is there with all its layers or not at all, whatever moment the server dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from dockerapi.engine.engine import Engine
+from dockerapi.local.images.catalogue import Catalogue
+from dockerapi.local.images.content import Content
+from dockerapi.local.images.handlers import Handlers
+from dockerapi.local.images.image import Image
+from dockerapi.local.images.removal import Users
+from dockerapi.local.layout import Layout
+from dockerapi.local.store import Store
+
+
+class Images:
+    """The images.
+
+    :ivar catalogue: the images and their content.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        layout: Layout,
+        *,
+        insecure_registries: Iterable[str] = (),
+        registry_mirrors: Iterable[str] = (),
+    ) -> None:
+        self._layout = layout
+        self._users = Users()
+        self.catalogue = Catalogue(store, Content(layout))
+        self._handlers = Handlers(
+            self.catalogue, layout, self._users, insecure_registries, registry_mirrors
+        )
+
+    @property
+    def users(self) -> Callable[[str], Iterable[str]]:
+        """Tells the ids of the containers that use an image (by its id); containers set it."""
+        return self._users.of
+
+    @users.setter
+    def users(self, users: Callable[[str], Iterable[str]]) -> None:
+        self._users.of = users
+
+    @property
+    def is_running(self) -> Callable[[str], bool]:
+        """Tells whether a container (by its id) runs; containers set it."""
+        return self._users.is_running
+
+    @is_running.setter
+    def is_running(self, is_running: Callable[[str], bool]) -> None:
+        self._users.is_running = is_running
+
+    def register(self, engine: Engine) -> None:
+        """Register the operations of the tag Image, and publish on the engine's bus."""
+        self.catalogue.publish_on(engine.events)
+        self._handlers.register(engine)
+
+    async def start(self) -> None:
+        """Read the images, and remove what an interrupted change left."""
+        await self.catalogue.start()
+
+    async def stop(self) -> None:
+        """Let go of connections to registries."""
+        await self._handlers.stop()
+
+    async def resolve(self, reference: str) -> Image:
+        """Return the image that a name, id or beginning of an id means.
+
+        Raises `NotFound` (``No such image: x:latest``), and `InvalidParameter` for what is no
+        reference.
+        """
+        return self.catalogue.index.find(reference)
+
+    def get(self, identity: str) -> Image | None:
+        """Return the image with the id ``sha256:HEX``, or None."""
+        return self.catalogue.index.get(identity)
+
+    def layer_paths(self, image: Image) -> list[Path]:
+        """Return the directories of the image's layers, topmost first, as overlayfs wants them."""
+        return [self._layout.layer(layer.chain_id) for layer in reversed(image.layers)]
+
+    def __len__(self) -> int:
+        return len(self.catalogue.index)

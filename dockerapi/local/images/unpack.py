@@ -1,0 +1,143 @@
+"""The child that unpacks one layer: ``python -m dockerapi.local.images.unpack FD DIRECTORY``.
+
+Reads the archive from the descriptor FD (which it shares with its parent, who can see how far it
+has come), unpacks it into the empty DIRECTORY, and writes ``{"diffId": ..., "size": ...}`` to its
+output; or one line of error, and exits with status 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import lzma
+import os
+import resource
+import sys
+import tarfile
+import zlib
+from typing import IO, Self
+
+from dockerapi.local.images.decompression import Unsupported, decompressed
+from dockerapi.local.images.extraction import Refused, Tree
+
+#: The most memory that reading an archive may take, in bytes: an archive's headers name sizes.
+MEMORY_LIMIT = 2 * 1024**3
+#: The most members of one archive.
+MEMBERS_LIMIT = 5_000_000
+#: How much of the file system stays free, as a fraction.
+_RESERVE = 50
+_CHUNK = 1 << 20
+
+
+class Measured:
+    """A stream read forward only: hashed, counted and bounded on the way.
+
+    It offers what `tarfile` needs of a file.
+    """
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._position = 0
+        self.hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer only at the end; raise `Refused` past the limit."""
+        data = self._stream.read(size)
+        self._position += len(data)
+        if self._position > self._limit:
+            raise Refused(f"the layer is larger than what there is room for ({self._limit} bytes)")
+        self.hash.update(data)
+        return data
+
+    def seekable(self) -> bool:
+        """Say yes: forward it is."""
+        return True
+
+    def tell(self) -> int:
+        """Return how much was read."""
+        return self._position
+
+    def seek(self, position: int) -> int:
+        """Read on to `position`; going back is an error."""
+        if position < self._position:
+            raise Refused("the archive is damaged: a member has a negative size")
+        while self._position < position:
+            if not self.read(min(_CHUNK, position - self._position)):
+                break
+        return self._position
+
+    def drain(self) -> None:
+        """Read to the end."""
+        while self.read(_CHUNK):
+            continue
+
+
+class _StrictInfo(tarfile.TarInfo):
+    """A header; a damaged one is an error, where `tarfile` would take it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except _DAMAGED as error:
+            raise Refused(f"the archive is damaged: {error}") from error
+
+
+_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
+
+
+def unpack(descriptor: int, directory: str) -> dict[str, object]:
+    """Unpack the archive in `descriptor` into `directory`; return its diff id and size.
+
+    Raises `Refused`, `Unsupported`, OSError, or an error of a module for compression.
+    """
+    room = os.statvfs(directory)
+    limit = room.f_bavail * room.f_frsize - room.f_blocks * room.f_frsize // _RESERVE
+    file = io.FileIO(descriptor, closefd=False)
+    source = Measured(decompressed(file), max(limit, 0))
+    with Tree(directory) as tree:
+        archive = tarfile.TarFile(
+            fileobj=source,  # type: ignore[arg-type]
+            tarinfo=_StrictInfo,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+        members = 0
+        while (member := archive.next()) is not None:
+            # tarfile remembers every member, for going back: here there is no going back.
+            archive.members = []  # type: ignore[attr-defined]
+            members += 1
+            if members > MEMBERS_LIMIT:
+                raise Refused(f"the layer has more than {MEMBERS_LIMIT} members")
+            tree.add(archive, member)
+        tree.finish()
+    source.drain()
+    return {"diffId": f"sha256:{source.hash.hexdigest()}", "size": tree.size}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the child; return its exit status."""
+    descriptor, directory = int(arguments[0]), arguments[1]
+    os.umask(0)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    try:
+        result = unpack(descriptor, directory)
+    except (Refused, Unsupported) as error:
+        message = str(error)
+    except MemoryError:
+        message = "the archive needs too much memory to be read"
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        message = f"the archive is damaged: {error}"
+    except OSError as error:
+        message = f"{error.strerror or error}" + (f": {error.filename!r}" if error.filename else "")
+    else:
+        json.dump(result, sys.stdout)
+        return 0
+    sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,229 @@
+"""Import, list, inspect, tag, remove and prune, as jobs of an engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.model.versions import Version
+from tests.local.images.support import Archive, ImagesTestCase
+
+SMALL = Archive().directory("bin").add("bin/sh", b"#!", mode=0o755).bytes()
+OTHER = Archive().add("etc/hostname", b"other").bytes()
+
+
+class ImportTests(ImagesTestCase):
+    async def test_an_image_is_there_with_its_layer(self) -> None:
+        identity = await self.import_image(SMALL, "busy", changes=["CMD sh", 'ENV a=b "c=d e"'])
+        image = await self.images.resolve("busy")
+        self.assertEqual(image.id, identity)
+        self.assertEqual(image.tags, ("busy:latest",))
+        self.assertEqual(image.runtime_config["Env"], ["a=b", "c=d e"])
+        self.assertEqual(image.runtime_config["Cmd"], ["/bin/sh", "-c", "sh"])
+        (layer,) = self.images.layer_paths(image)
+        self.assertEqual((layer / "bin/sh").read_bytes(), b"#!")
+        self.assertEqual((layer / "bin/sh").stat().st_mode & 0o7777, 0o755)
+        self.assertEqual(self.left_over(), [])
+        self.assertEqual(self.actions(), [("tag", "busy:latest"), ("import", identity)])
+
+    async def test_it_outlives_the_process(self) -> None:
+        identity = await self.import_image(SMALL, "busy")
+        (self.layout.tmp / "layer-x").mkdir()
+        (self.layout.layers / ("0" * 64)).mkdir()
+        (self.layout.blobs / "sha256" / ("0" * 64)).touch()
+        await self.restart()
+        image = await self.images.resolve(identity[7:15])
+        self.assertEqual(image.tags, ("busy:latest",))
+        self.assertTrue(self.images.layer_paths(image)[0].is_dir())
+        self.assertEqual(self.left_over(), [])
+        self.assertEqual(len(list(self.layout.layers.iterdir())), 1)
+        self.assertEqual(len(list((self.layout.blobs / "sha256").iterdir())), 1)
+
+    async def _refused(self, error: type[EngineError], text: str, **options: Any) -> None:
+        with self.assertRaises(error) as caught:
+            await self.run_job("ImageCreate", **{"fromSrc": "-", "body": SMALL, **options})
+        self.assertIn(text, caught.exception.message)
+        self.assertEqual(len(self.images), 0)
+        self.assertEqual(self.left_over(), [])
+
+    async def test_bad_requests(self) -> None:
+        await self._refused(
+            InvalidParameter, "foo is not a valid change command", changes="FOO bar"
+        )
+        await self._refused(InvalidParameter, "Invalid containerPort: xx", changes="EXPOSE xx")
+        await self._refused(
+            InvalidParameter, "cannot import digest reference", repo="a@sha256:" + "0" * 64
+        )
+        await self._refused(InvalidParameter, "repository name (library/UP)", repo="UP")
+        await self._refused(InvalidParameter, "invalid tag format", repo="a", tag="x/y")
+        await self._refused(InvalidParameter, "URL", fromSrc="http://127.0.0.1/x")
+
+    async def test_damaged_archives(self) -> None:
+        await self._refused(InvalidParameter, "damaged", body=b"hello")
+        await self._refused(InvalidParameter, "damaged", body=SMALL[:700])
+        await self._refused(InvalidParameter, "", body=b"")
+
+    async def test_the_same_archive_twice_has_one_layer(self) -> None:
+        await self.import_image(SMALL, "one")
+        await self.import_image(SMALL, "two")
+        self.assertEqual(len(self.images), 2)
+        self.assertEqual(len(list(self.layout.layers.iterdir())), 1)
+        await self.run_job("ImageDelete", "one")
+        image = await self.images.resolve("two")
+        self.assertTrue(self.images.layer_paths(image)[0].is_dir())
+
+
+class ListTests(ImagesTestCase):
+    async def test_fields_by_version(self) -> None:
+        identity = await self.import_image(SMALL, "busy")
+        (entry,) = await self.run_job("ImageList", version=Version(1, 41))
+        self.assertEqual(
+            entry,
+            {
+                "Containers": -1,
+                "Created": entry["Created"],
+                "Id": identity,
+                "Labels": None,
+                "ParentId": "",
+                "RepoDigests": None,
+                "RepoTags": ["busy:latest"],
+                "SharedSize": -1,
+                "Size": 2,
+                "VirtualSize": 2,
+            },
+        )
+        (entry,) = await self.run_job("ImageList", version=Version(1, 47))
+        self.assertEqual(entry["RepoDigests"], [])
+        self.assertNotIn("VirtualSize", entry)
+
+    async def test_a_change_is_seen(self) -> None:
+        self.assertEqual(await self.run_job("ImageList", version=Version(1, 41)), [])
+        await self.import_image(SMALL, "busy")
+        await self.run_job("ImageTag", "busy", repo="other")
+        (entry,) = await self.run_job("ImageList", version=Version(1, 41))
+        self.assertEqual(entry["RepoTags"], ["busy:latest", "other:latest"])
+
+    async def test_filters(self) -> None:
+        await self.import_image(SMALL, "one", changes="LABEL a=1")
+        await self.import_image(OTHER, "two/x", tag="t")
+        await self.import_image(OTHER)
+
+        async def names(**filters: list[str]) -> list[list[str]]:
+            found = await self.run_job("ImageList", filters=json.dumps(filters))
+            return [entry["RepoTags"] for entry in found]
+
+        self.assertEqual(await names(), [[], ["two/x:t"], ["one:latest"]])
+        self.assertEqual(await names(dangling=["true"]), [[]])
+        self.assertEqual(await names(label=["a"]), [["one:latest"]])
+        self.assertEqual(await names(label=["a=2"]), [])
+        self.assertEqual(await names(reference=["two/*"]), [["two/x:t"]])
+        self.assertEqual(await names(reference=["*"]), [["one:latest"]])
+        self.assertEqual(await names(before=["two/x:t"]), [["one:latest"]])
+        self.assertEqual(await names(since=["one"]), [[], ["two/x:t"]])
+        with self.assertRaises(NotFound):
+            await names(before=["nosuch"])
+        with self.assertRaises(InvalidParameter):
+            await names(nosuch=["x"])
+
+    async def test_inspect(self) -> None:
+        identity = await self.import_image(SMALL, "busy", changes='CMD ["sh"]')
+        answer = await self.run_job("ImageInspect", "busy", version=Version(1, 41))
+        self.assertEqual(answer["Id"], identity)
+        self.assertEqual(answer["Comment"], "Imported from -")
+        self.assertEqual(answer["Config"]["Cmd"], ["sh"])
+        self.assertIn("AttachStdin", answer["Config"])
+        self.assertIn("ContainerConfig", answer)
+        answer = await self.run_job("ImageInspect", identity[:20], version=Version(1, 52))
+        self.assertEqual(answer["Config"], {"Cmd": ["sh"]})
+        self.assertNotIn("Parent", answer)
+        (step,) = await self.run_job("ImageHistory", "busy")
+        self.assertEqual((step["Id"], step["Size"], step["Tags"]), (identity, 2, ["busy:latest"]))
+
+    async def test_what_is_missing(self) -> None:
+        for name, text in (
+            ("nosuch", "No such image: nosuch:latest"),
+            ("no/such:thing", "No such image: no/such:thing"),
+            ("a" * 64, f"No such image: sha256:{'a' * 64}"),
+        ):
+            with self.assertRaises(NotFound) as caught:
+                await self.run_job("ImageInspect", name)
+            self.assertEqual(caught.exception.message, text)
+
+
+class RemoveTests(ImagesTestCase):
+    async def test_the_last_name_takes_the_image_with_it(self) -> None:
+        identity = await self.import_image(SMALL, "busy")
+        (chain,) = [layer.chain_id for layer in (await self.images.resolve("busy")).layers]
+        await self.run_job("ImageTag", "busy", repo="other/name", tag="t1")
+        self.assertEqual(
+            await self.run_job("ImageDelete", "other/name:t1"), [{"Untagged": "other/name:t1"}]
+        )
+        self.assertEqual(
+            await self.run_job("ImageDelete", "busy"),
+            [{"Untagged": "busy:latest"}, {"Deleted": identity}, {"Deleted": chain}],
+        )
+        self.assertEqual(list(self.layout.layers.iterdir()), [])
+        self.assertEqual(list((self.layout.blobs / "sha256").iterdir()), [])
+        self.assertEqual(
+            self.actions()[-3:], [("untag", identity), ("untag", identity), ("delete", identity)]
+        )
+        await self.restart()
+        self.assertEqual(len(self.images), 0)
+
+    async def test_conflicts(self) -> None:
+        identity = await self.import_image(SMALL, "busy")
+        short = identity[7:19]
+        container = "c" * 64
+        self.images.users = lambda image: [container] if image == identity else []
+
+        async def refused(text: str, name: str, **query: Any) -> None:
+            with self.assertRaises(Conflict) as caught:
+                await self.run_job("ImageDelete", name, **query)
+            self.assertEqual(caught.exception.message, text)
+
+        await refused(
+            'conflict: unable to remove repository reference "busy:latest" (must force) - '
+            f"container cccccccccccc is using its referenced image {short}",
+            "busy:latest",
+        )
+        await refused(
+            f"conflict: unable to delete {short} (must be forced) - "
+            "image is being used by stopped container cccccccccccc",
+            short,
+        )
+        self.images.is_running = lambda _: True
+        await refused(
+            f"conflict: unable to delete {short} (cannot be forced) - "
+            "image is being used by running container cccccccccccc",
+            short,
+            force="1",
+        )
+        gone = await self.run_job("ImageDelete", "busy", force="1")
+        self.assertEqual(gone, [{"Untagged": "busy:latest"}])
+        image = await self.images.resolve(identity)
+        self.assertTrue(self.images.layer_paths(image)[0].is_dir())
+        self.images.users = lambda image: []
+        await self.run_job("ImageTag", short, repo="a")
+        await self.run_job("ImageTag", short, repo="b")
+        await refused(
+            f"conflict: unable to delete {short} (must be forced) - "
+            "image is referenced in multiple repositories",
+            short,
+        )
+        gone = await self.run_job("ImageDelete", short, force="1")
+        self.assertEqual(
+            gone[:3], [{"Untagged": "a:latest"}, {"Untagged": "b:latest"}, {"Deleted": identity}]
+        )
+
+    async def test_prune(self) -> None:
+        kept = await self.import_image(SMALL, "busy")
+        self.assertEqual(
+            await self.run_job("ImagePrune"), {"ImagesDeleted": None, "SpaceReclaimed": 0}
+        )
+        dangling = await self.import_image(OTHER)
+        answer = await self.run_job("ImagePrune")
+        self.assertEqual(answer["ImagesDeleted"][0], {"Deleted": dangling})
+        self.assertEqual(answer["SpaceReclaimed"], 5)
+        answer = await self.run_job("ImagePrune", filters='{"dangling":["false"]}')
+        self.assertIn({"Deleted": kept}, answer["ImagesDeleted"])

@@ -7,7 +7,7 @@ is believed from its pipe; a runtime that failed is quoted in its own words.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
@@ -139,32 +139,43 @@ class Monitored:
 
 
 async def launch(
-    watch: Watch, conmon: str, runtime: Runtime, env: Mapping[str, str] | None = None
+    watch: Watch,
+    conmon: str,
+    runtime: Runtime,
+    env: Mapping[str, str] | None = None,
+    attach: Callable[[], None] | None = None,
 ) -> Monitored:
     """Start conmon, which has the runtime make (or, for an exec, run) the process.
 
-    Returns when the process exists. Raises `RuntimeFailed` with the runtime's words. When
-    cancelled, conmon is let go to its end.
+    For an exec, `attach` is called when the attach socket is there and nothing runs yet, so that
+    no output is missed. Returns when the process exists. Raises `RuntimeFailed` with the
+    runtime's words. When cancelled, conmon is let go to its end.
     """
     watch.prepare()
     with ExitStack() as stack:
         errors = memory_file(stack, "conmon")
         told, line = _pipe(stack)
         start, go = _pipe(stack)
-        with start, line:
-            process = runtime.spawn(
-                watch.argv(conmon, runtime),
-                env={
-                    **(os.environ if env is None else env),
-                    "_OCI_SYNCPIPE": str(line.fileno()),
-                    "_OCI_STARTPIPE": str(start.fileno()),
-                },
-                pass_fds=(line.fileno(), start.fileno()),
-                stderr=errors,
-            )
+        ready, socket_is_there = _pipe(stack)
+        argv = watch.argv(conmon, runtime)
+        variables = {
+            **(os.environ if env is None else env),
+            "_OCI_SYNCPIPE": str(line.fileno()),
+            "_OCI_STARTPIPE": str(start.fileno()),
+        }
+        descriptors = [line.fileno(), start.fileno()]
+        if attach is not None:
+            argv.append("--exec-attach")
+            variables["_OCI_ATTACHPIPE"] = str(socket_is_there.fileno())
+            descriptors.append(socket_is_there.fileno())
+        with start, line, socket_is_there:
+            process = runtime.spawn(argv, env=variables, pass_fds=tuple(descriptors), stderr=errors)
         # conmon waits for this, so that its parent can first put it where it belongs.
         with suppress(BrokenPipeError):
             os.write(go.fileno(), b"0")
+            if attach is not None and await read_line(ready.fileno()):
+                attach()
+                os.write(go.fileno(), b"0")
         go.close()
         said = await read_line(told.fileno())
         pid = _pid_of(said, errors)

@@ -104,6 +104,8 @@ class Lifecycle:
     """Carries out the transitions of containers.
 
     :ivar tools: set at start; None where something is missing, and `missing` says what.
+    :ivar monitored: called when a container's monitor is there and its process waits to be let go.
+    :ivar let_go: called when a container has ended, or failed to start.
     """
 
     log = Logger()
@@ -121,6 +123,8 @@ class Lifecycle:
         self.tools: Tools | None = None
         self.missing = "the engine has not started"
         self.changed: Callable[[], None] = lambda: None
+        self.monitored: Callable[[Container, Watch], None] = lambda _, __: None
+        self.let_go: Callable[[Container], None] = lambda _: None
         self._store = store
         self._layout = layout
         self._registry = registry
@@ -218,6 +222,7 @@ class Lifecycle:
                 raise start_error(failed.message) from failed
         pidfd = open_process(monitored.pid)
         try:
+            self.monitored(container, watch)
             await tools.runtime.start(container.id, pidfd)
             await self._record_start(container, monitored.pid)
         except BaseException:
@@ -245,6 +250,7 @@ class Lifecycle:
         container.state = attrs.evolve(
             state, status=status, pid=0, start_time=0, exit_code=code, error=message
         )
+        self.let_go(container)
         await self._clean_up(container, by_force=True)
         if container.host_config.auto_remove:
             await self._forget(container)
@@ -299,6 +305,7 @@ class Lifecycle:
         seconds = max(0, end.finished_at - container.state.started_at) // 1_000_000_000
         self.publish(container, "die", execDuration=str(seconds), exitCode=str(end.code))
         container.tell_exit(Exit(end.code))
+        self.let_go(container)
         if running is not None:
             os.close(running.pidfd)
             running.tell()

@@ -19,6 +19,7 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.host.pipes import read_line
 from dockerapi.local.host.spawn import Process, memory_file, written
+from dockerapi.local.host.syscalls import StrPath
 
 #: conmon is hard to kill when memory is short: with it the exit code would be lost.
 OOM_SCORE_ADJ = -999
@@ -64,7 +65,7 @@ class Watch:
 
     @property
     def conmon_pid_file(self) -> Path:
-        """The file that conmon writes its own number to."""
+        """The file with conmon's own number, which `launch` writes."""
         return self.directory / "conmon.pid"
 
     @property
@@ -95,7 +96,6 @@ class Watch:
             *("--cid", self.container_id, "--cuuid", self.container_id, "--name", self.name),
             *("--runtime", runtime.path, "--bundle", str(self.bundle)),
             *("--container-pidfile", str(self.pid_file)),
-            *("--conmon-pidfile", str(self.conmon_pid_file)),
             *("--exit-dir", str(self.directory / "exits")),
             *("--persist-dir", str(self.directory / "persist")),
             *("--log-level", "error"),
@@ -170,6 +170,7 @@ async def launch(
             descriptors.append(socket_is_there.fileno())
         with start, line, socket_is_there:
             process = runtime.spawn(argv, env=variables, pass_fds=tuple(descriptors), stderr=errors)
+        _write(watch.conmon_pid_file, str(process.pid))
         # conmon waits for this, so that its parent can first put it where it belongs.
         with suppress(BrokenPipeError):
             os.write(go.fileno(), b"0")
@@ -185,8 +186,14 @@ async def launch(
 
 def _protect(pid: int) -> None:
     """Make the kernel spare the monitor; done after the runtime's start, which would inherit it."""
-    with suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
-        file.write(str(OOM_SCORE_ADJ))
+    with suppress(OSError):
+        _write(f"/proc/{pid}/oom_score_adj", str(OOM_SCORE_ADJ))
+
+
+def _write(path: StrPath, text: str) -> None:
+    """Write a few bytes to a file in memory."""
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def _pid_of(said: bytes, errors: int) -> int:

@@ -1,0 +1,214 @@
+"""The containers service with real runtime, conmon, overlay and networks, on a root of busybox."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SkipTest
+
+from dockerapi.engine.answers import Stream
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import NotFound
+from dockerapi.engine.job import Job
+from dockerapi.local.containers.service import Containers, ContainerSettings
+from dockerapi.local.layout import Layout
+from dockerapi.local.networks.bridge import NetworkSettings
+from dockerapi.local.networks.service import Networks
+from dockerapi.local.store import Store
+from dockerapi.model.envelope import Envelope
+from dockerapi.model.versions import NEWEST, Version
+from dockerapi.wire.duplex import CHUNK
+
+APPLETS = ("sh", "cat", "echo", "env", "false", "hostname", "id", "ls", "mount", "sleep", "true")
+
+
+class Bytes:
+    """A source of bytes that are there."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self, limit: int = CHUNK) -> bytes:
+        chunk, self._data = self._data[:limit], self._data[limit:]
+        return chunk
+
+    def abort(self, reason: str) -> None:
+        self._data = b""
+
+
+class Collected:
+    """A sink that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+
+    async def close_write(self) -> None:
+        """Do nothing."""
+
+    def abort(self, reason: str) -> None:
+        """Do nothing."""
+
+
+class BusyboxImage:
+    """An image of busybox alone."""
+
+    id = "sha256:" + "1" * 64
+
+    def __init__(self) -> None:
+        self.config: dict[str, Any] = {
+            "config": {
+                "Env": ["PATH=/bin", "FROM=image"],
+                "Cmd": ["sh"],
+                "Labels": {"from": "image"},
+            }
+        }
+
+
+class OneImage:
+    """Images of which there is one, called busybox."""
+
+    def __init__(self, layer: Path) -> None:
+        self.image = BusyboxImage()
+        self.layer = layer
+
+    async def resolve(self, reference: str) -> BusyboxImage:
+        if reference not in ("busybox", self.image.id):
+            raise NotFound(f"No such image: {reference}:latest")
+        return self.image
+
+    def layer_paths(self, image: Any) -> Sequence[Path]:
+        return [self.layer]
+
+
+def make_root(path: Path) -> None:
+    """Make a root file system of a static busybox, with users."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise SkipTest("busybox (static) is not installed")
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+        (path / name).mkdir(parents=True)
+    shutil.copy(busybox, path / "bin" / "busybox")
+    for name in APPLETS:
+        (path / "bin" / name).symlink_to("busybox")
+    (path / "etc" / "passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:100:A:/home/user:/bin/sh\n"
+    )
+    (path / "etc" / "group").write_text("root:x:0:\nusers:x:100:\nextra:x:200:user\n")
+
+
+class Rig:
+    """One engine with containers, on directories of its own."""
+
+    def __init__(self, runtime: str = "") -> None:
+        for program in ("conmon", "runc"):
+            if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
+                raise SkipTest(f"{program} is not installed")
+        if os.geteuid() != 0:
+            raise SkipTest("containers need root")
+        self.base = Path(tempfile.mkdtemp(prefix="dockerapi-containers-"))
+        self.layout = Layout(self.base / "data", self.base / "run")
+        self.images = OneImage(self.base / "layer")
+        make_root(self.images.layer)
+        self.runtime = runtime
+        self.bridge = f"dct{secrets.token_hex(4)}"
+
+    async def start(self) -> None:
+        """Start the engine; again after `stop`, as a new server would."""
+        self.layout.make()
+        self.store = Store.open(self.layout.database)
+        self.engine = Engine(logging=False)
+        settings = NetworkSettings(bridge=self.bridge)
+        self.networks = Networks(self.store, self.layout, self.engine, settings, reactor)
+        await self.networks.start()
+        self.containers = Containers(
+            self.store,
+            self.layout,
+            self.images,
+            self.networks,
+            self.engine,
+            ContainerSettings(default_runtime=self.runtime),
+            reactor,
+        )
+        self.containers.register(self.engine)
+        await self.containers.start()
+        if self.containers.problems:
+            raise SkipTest(self.containers.problems[0])
+        self.engine.activation.activate()
+
+    async def stop(self) -> None:
+        """Stop the engine; containers run on."""
+        await self.containers.stop()
+        await self.networks.stop()
+        self.store.close()
+
+    async def close(self) -> None:
+        """Remove every container and stop; nothing is left behind."""
+        for container in self.containers.registry:
+            await self.job("ContainerDelete", container.id, query="force=1")
+        await self.stop()
+        shutil.rmtree(self.base)
+
+    def make_job(
+        self,
+        name: str,
+        *args: str,
+        body: Any = None,
+        query: str = "",
+        version: Version = NEWEST,
+    ) -> Job:
+        data = (
+            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+        envelope = Envelope("POST", "/", query, (), Bytes(data), len(data))
+        return self.engine.job(name, *args, envelope=envelope, version=version)
+
+    async def job(self, name: str, *args: str, **more: Any) -> Any:
+        return await self.make_job(name, *args, **more).run()
+
+    async def create(self, *command: str, name: str = "", host: Any = None, **config: Any) -> Any:
+        body = {
+            "Image": "busybox",
+            "Cmd": list(command),
+            "HostConfig": {"NetworkMode": "none", **(host or {})},
+            **config,
+        }
+        return await self.job("ContainerCreate", body=body, query=f"name={name}")
+
+    async def wait(self, name: str, condition: str = "not-running") -> Deferred[dict[str, Any]]:
+        """Return a Deferred that fires with the answer of ContainerWait."""
+        answer = await self.job("ContainerWait", name, query=f"condition={condition}")
+
+        async def served() -> dict[str, Any]:
+            sink = Collected()
+            if isinstance(answer, Stream):
+                await answer.serve(sink)
+                return dict(json.loads(sink.data))
+            return dict(json.loads(answer.body))
+
+        return Deferred.fromCoroutine(served())
+
+    async def run(self, *command: str, name: str = "", host: Any = None, **config: Any) -> str:
+        """Run a command to its end and return its output."""
+        identity = (await self.create(*command, name=name, host=host, **config))["Id"]
+        waiting = await self.wait(identity, "next-exit")
+        await self.job("ContainerStart", identity)
+        self.status = (await waiting)["StatusCode"]
+        lines = (self.layout.container(identity) / "container.log").read_bytes().splitlines()
+        await self.job("ContainerDelete", identity)
+        return b"".join(line.split(b" ", 3)[3] + b"\n" for line in lines).decode()
+
+    def actions(self) -> list[str]:
+        """Return the actions of all events of containers so far."""
+        return [one.action for one in self.engine.events.recent if one.type == "container"]

@@ -1,0 +1,85 @@
+"""Children: their output, their ends, their descriptors."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from dockerapi.local.host.pidfd import exit_of, open_process, start_time_of
+from dockerapi.local.host.spawn import OUTPUT_LIMIT, MissingProgram, TimedOut, run, spawn
+
+
+class RunTests(TestCase):
+    timeout = 30
+
+    async def test_output_and_status(self) -> None:
+        done = await run(["sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in" * 100_000)
+        self.assertEqual(done.status, 3)
+        self.assertEqual(done.stdout, b"in" * 100_000)
+        self.assertEqual(done.stderr, b"err\n")
+
+    async def test_killed(self) -> None:
+        done = await run(["sh", "-c", "kill -9 $$"])
+        self.assertEqual(done.status, -signal.SIGKILL)
+
+    async def test_output_is_bounded(self) -> None:
+        done = await run(["head", "-c", str(OUTPUT_LIMIT * 3), "/dev/zero"])
+        self.assertEqual(len(done.stdout), OUTPUT_LIMIT)
+        self.assertNotEqual(done.status, 0)
+
+    async def test_timeout(self) -> None:
+        await self.assertFailure(
+            Deferred.fromCoroutine(run(["sleep", "60"], timeout=0.1)), TimedOut
+        )
+
+    async def test_missing(self) -> None:
+        await self.assertFailure(Deferred.fromCoroutine(run(["no-such-program"])), MissingProgram)
+
+    async def test_environment_replaces(self) -> None:
+        done = await run(["env"], env={"A": "b"})
+        self.assertEqual(done.stdout, b"A=b\n")
+
+    async def test_descriptors(self) -> None:
+        kept = os.memfd_create("kept")
+        other = os.memfd_create("other")
+        self.addCleanup(os.close, kept)
+        self.addCleanup(os.close, other)
+        done = await run(["sh", "-c", "ls /proc/$$/fd"], pass_fds=(kept,))
+        numbers = set(map(int, done.stdout.split()))
+        self.assertIn(kept, numbers)
+        self.assertNotIn(other, numbers)
+
+    async def test_cancelled_kills(self) -> None:
+        running = Deferred.fromCoroutine(run(["sleep", "4711"]))
+        running.addErrback(lambda failure: None)
+        running.cancel()
+        await running
+
+    async def test_default_signals(self) -> None:
+        done = await run(["sh", "-c", "grep SigIgn /proc/self/status"])
+        ignored = int(done.stdout.split()[1], 16)
+        self.assertEqual(ignored >> (signal.SIGPIPE - 1) & 1, 0)
+
+
+class PidfdTests(TestCase):
+    timeout = 30
+
+    async def test_several_wait(self) -> None:
+        process = spawn(["sleep", "0.1"])
+        pidfd = open_process(process.pid, start_time_of(process.pid))
+        self.addCleanup(os.close, pidfd)
+        first, second = exit_of(pidfd), exit_of(pidfd)
+        await first
+        await second
+        self.assertEqual(await process.wait(), 0)
+
+    async def test_another_process(self) -> None:
+        process = spawn(["sleep", "60"])
+        with self.assertRaises(ProcessLookupError):
+            open_process(process.pid, 1)
+        process.send(signal.SIGTERM)
+        self.assertEqual(await process.wait(), -signal.SIGTERM)
+        self.assertIsNone(start_time_of(process.pid))

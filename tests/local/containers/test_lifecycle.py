@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ class LifecycleTests(TestCase):
         self.assertEqual(message, "cannot kill container: cx: invalid signal: NOPE")
         # Until the shell has set its trap, the signal is lost on it.
         while not waiting.called:
-            with suppress(Conflict):
+            with contextlib.suppress(Conflict):
                 await self.rig.job("ContainerKill", "cx", query="signal=TERM")
             await sleep(0.05)
         self.assertEqual(await waiting, {"StatusCode": 9})

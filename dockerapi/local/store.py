@@ -15,7 +15,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
@@ -28,36 +27,41 @@ _Work = Callable[[], None]
 
 
 class Store:
-    """The database; made by `open`."""
+    """The database; nothing is opened before `start`."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, reactor: IReactorFromThreads | None = None
-    ) -> None:
-        self._connection = connection
-        self._reactor: IReactorFromThreads = reactor if reactor is not None else _reactor()
+    def __init__(self, path: Path, reactor: IReactorFromThreads | None = None) -> None:
+        self._path = path
+        self._given_reactor = reactor
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._closed = False
-        self._thread = Thread(target=self._work, name="store", daemon=True)
-        self._thread.start()
+        self._thread: Thread | None = None
 
     @classmethod
     def open(cls, path: Path, reactor: IReactorFromThreads | None = None) -> Store:
-        """Open the database at `path`, bring it to the newest schema, and return the store.
+        """Return the store of the database at `path`, started (see `start`)."""
+        store = cls(path, reactor)
+        store.start()
+        return store
+
+    def start(self) -> None:
+        """Open the database and bring it to the newest schema.
 
         Raises `EngineError` for a database of a newer schema, and for one that is broken.
         """
         try:
-            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             try:
                 for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
                     connection.execute(f"PRAGMA {pragma}")
-                _migrate(connection, path)
+                _migrate(connection, self._path)
             except BaseException:
                 connection.close()
                 raise
         except sqlite3.Error as error:
-            raise EngineError(f"the database {path} cannot be used: {error}") from error
-        return cls(connection, reactor)
+            raise EngineError(f"the database {self._path} cannot be used: {error}") from error
+        self._connection = connection
+        self._reactor = self._given_reactor if self._given_reactor is not None else _reactor()
+        self._thread = Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` as one transaction in the store's thread; return its result.
@@ -84,14 +88,14 @@ class Store:
 
     def close(self) -> None:
         """Let what is under way end, and close the database."""
-        if not self._closed:
-            self._closed = True
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._queue.put(None)
-            self._thread.join()
+            thread.join()
             self._connection.close()
 
     def _submit(self, function: Callable[[], T]) -> Deferred[T]:
-        if self._closed:
+        if self._thread is None:
             raise Unavailable("the database is closed")
         # Who gives up waiting does not undo: a transaction that was asked for is carried out.
         waiter: Deferred[T] = Deferred()
@@ -144,4 +148,6 @@ def _migrations() -> dict[int, str]:
 
 
 def _reactor() -> IReactorFromThreads:
-    return IReactorFromThreads(installed_reactor)
+    from twisted.internet import reactor
+
+    return IReactorFromThreads(reactor)

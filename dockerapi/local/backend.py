@@ -1,0 +1,147 @@
+"""The embedded engine: its parts, put together in the order in which they need each other.
+
+Rule: a part is started after those it stands on and stopped before them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
+from dockerapi.local.containers.attach import Attachments
+from dockerapi.local.containers.container import Status
+from dockerapi.local.containers.execs import Execs
+from dockerapi.local.containers.logs import LogReader
+from dockerapi.local.containers.service import Containers, ContainerSettings
+from dockerapi.local.event_stream import EventStreams
+from dockerapi.local.images.service import Images
+from dockerapi.local.layout import Layout
+from dockerapi.local.networks.bridge import NetworkSettings
+from dockerapi.local.networks.service import Networks
+from dockerapi.local.store import Store
+from dockerapi.local.system import Counts, System, SystemSettings
+
+
+@attrs.frozen
+class LocalSettings:
+    """What of the settings the embedded engine needs; see docs/configuration.md."""
+
+    data_root: str = "/var/lib/dockerapi"
+    exec_root: str = "/run/dockerapi"
+    default_runtime: str = ""
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    bip: str = ""
+    labels: tuple[str, ...] = ()
+    debug: bool = False
+
+
+class LocalBackend:
+    """Runs containers on this host; see `dockerapi.engine.backend.Backend`.
+
+    Nothing is opened before `start`.
+    """
+
+    def __init__(self, settings: LocalSettings, engine: Engine, reactor: Any) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._reactor = reactor
+        self._layout = Layout(settings.data_root, settings.exec_root)
+        self._store = Store(self._layout.database)
+        self._images = Images(
+            self._store,
+            self._layout,
+            insecure_registries=settings.insecure_registries,
+            registry_mirrors=settings.registry_mirrors,
+        )
+        self._networks = Networks(
+            self._store, self._layout, engine, NetworkSettings(bip=settings.bip), reactor
+        )
+        self.containers = Containers(
+            self._store,
+            self._layout,
+            self._images,
+            self._networks,
+            engine,
+            ContainerSettings(default_runtime=settings.default_runtime),
+            reactor,
+        )
+        self._join(engine)
+
+    def _join(self, engine: Engine) -> None:
+        """Make the parts at the streams of containers, and tell all parts of each other."""
+        containers, lifecycle = self.containers, self.containers.lifecycle
+        self._logs = LogReader(
+            containers.registry, lambda one: lifecycle.directories(one).log, self._reactor
+        )
+        self._attachments = Attachments(
+            containers.registry, engine.events, self._reactor, lifecycle.watch, self._logs
+        )
+        self._execs = Execs(
+            containers.registry, lifecycle, engine.events, self._reactor, self._reactor
+        )
+        lifecycle.monitored = self._attachments.before_start
+        lifecycle.let_go = self._attachments.ended
+        self._images.users = lambda image: [one.id for one in containers.users_of(image)]
+        self._images.is_running = self._is_running
+        self._events = EventStreams(engine.events, self._reactor)
+        settings = SystemSettings(
+            data_root=self._settings.data_root,
+            debug=self._settings.debug,
+            labels=self._settings.labels,
+            insecure_registries=self._settings.insecure_registries,
+            registry_mirrors=self._settings.registry_mirrors,
+        )
+        self._system = System(engine, settings, self._count, lambda: self.containers.runtime)
+
+    def register(self, engine: Engine) -> None:
+        """Register every operation that this engine can do."""
+        self._images.register(engine)
+        self._networks.register(engine)
+        self.containers.register(engine)
+        self._attachments.register(engine)
+        self._logs.register(engine)
+        self._execs.register(engine)
+        engine.register("SystemEvents", self._events.events, follows=True)
+        self._system.register(engine)
+
+    async def start(self) -> None:
+        """Open the state, then take up what an earlier server left."""
+        try:
+            self._layout.make()
+        except OSError as error:
+            raise EngineError(
+                f"the data root {self._settings.data_root} cannot be used: {error}; "
+                "run as root, or choose others with --data-root and --exec-root"
+            ) from error
+        self._store.start()
+        await self._system.start()
+        await self._images.start()
+        await self._networks.start()
+        await self.containers.start()
+
+    async def stop(self) -> None:
+        """Let go of what belongs to this process; containers run on."""
+        self._attachments.stop()
+        self._logs.stop()
+        self._execs.stop()
+        await self.containers.stop()
+        await self._networks.stop()
+        await self._images.stop()
+        self._store.close()
+
+    def _is_running(self, container_id: str) -> bool:
+        registry = self.containers.registry
+        return container_id in registry and registry.get(container_id).state.running
+
+    def _count(self) -> Counts:
+        count = self.containers.count
+        return Counts(
+            running=count(Status.RUNNING),
+            paused=count(Status.PAUSED),
+            stopped=count(Status.CREATED, Status.EXITED, Status.DEAD),
+            images=len(self._images),
+        )

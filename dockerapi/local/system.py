@@ -1,0 +1,243 @@
+"""The operations of the tag System on the embedded engine: ping, version, info.
+
+Rule: what does not change while the server runs is gathered once, at start; an answer never runs
+a program or waits for a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+from twisted._version import __version__ as twisted_version
+
+from dockerapi._version import __version__
+from dockerapi.engine.answers import Answer, Encoded
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.job import Job
+from dockerapi.local.host.probe import HostFacts, probe_host
+from dockerapi.local.host.threads import in_thread
+from dockerapi.model.timestamps import rfc3339
+
+_INDEX = "https://index.docker.io/v1/"
+#: The registries that are insecure without being named, as in dockerd.
+_LOOPBACK = ("::1/128", "127.0.0.0/8")
+
+
+@attrs.frozen
+class Counts:
+    """How many containers there are by state, and how many images."""
+
+    running: int = 0
+    paused: int = 0
+    stopped: int = 0
+    images: int = 0
+
+
+@attrs.frozen
+class SystemSettings:
+    """What of the settings `/info` tells."""
+
+    data_root: str
+    debug: bool = False
+    labels: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+
+
+class System:
+    """Answers of the engine about itself and its host."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: SystemSettings,
+        count: Callable[[], Counts],
+        runtime: Callable[[], str],
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._count = count
+        self._runtime = runtime
+        self._name = socket.gethostname()
+        self._version = Encoded(b"")
+        self._constant: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Look at the host, and make what does not change."""
+        host = await probe_host(Path(self._settings.data_root))
+        identity = await in_thread(_identity, Path(self._settings.data_root))
+        self._version = Encoded(msgspec.json.encode(self._version_document(host)) + b"\n")
+        self._constant = self._constant_document(host, identity)
+
+    def register(self, engine: Engine) -> None:
+        """Register the handlers of this module."""
+        engine.register("SystemPing", self.ping)
+        engine.register("SystemPingHead", self.ping)
+        engine.register("SystemVersion", self.version)
+        engine.register("SystemInfo", self.info)
+
+    async def ping(self, job: Job) -> Answer:
+        """Answer SystemPing; the API writes its text and headers."""
+        return None
+
+    async def version(self, job: Job) -> Answer:
+        """Answer SystemVersion from memory."""
+        return self._version
+
+    async def info(self, job: Job) -> Answer:
+        """Answer SystemInfo: the constant part from memory, and what changes."""
+        counts = self._count()
+        return self._constant | {
+            "DefaultRuntime": self._runtime(),
+            "Containers": counts.running + counts.paused + counts.stopped,
+            "ContainersRunning": counts.running,
+            "ContainersPaused": counts.paused,
+            "ContainersStopped": counts.stopped,
+            "Images": counts.images,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": len(self._engine.running),
+            "NEventsListener": self._engine.events.listeners,
+            "SystemTime": rfc3339(time.time_ns()),
+        }
+
+    def _version_document(self, host: HostFacts) -> dict[str, Any]:
+        facts = self._engine.facts
+        details = {
+            "ApiVersion": str(facts.newest),
+            "Arch": host.architecture,
+            "BuildTime": "",
+            "Experimental": "false",
+            "GitCommit": "",
+            "GoVersion": "",
+            "KernelVersion": host.kernel,
+            "MinAPIVersion": str(facts.oldest),
+            "Os": "linux",
+            "PythonVersion": _python_version(),
+            "TwistedVersion": twisted_version.public(),
+        }
+        components: list[dict[str, Any]] = [
+            {"Name": "Engine", "Version": __version__, "Details": details}
+        ]
+        for tool in host.tools.values():
+            if tool.path is not None:
+                commit = {"GitCommit": tool.commit}
+                components.append({"Name": tool.name, "Version": tool.version, "Details": commit})
+        return {
+            "Platform": {"Name": "dockerapi"},
+            "Version": __version__,
+            "ApiVersion": str(facts.newest),
+            "MinAPIVersion": str(facts.oldest),
+            "Os": "linux",
+            "Arch": host.architecture,
+            "Components": components,
+            "GitCommit": "",
+            "GoVersion": "",
+            "KernelVersion": host.kernel,
+            "BuildTime": "",
+        }
+
+    def _constant_document(self, host: HostFacts, identity: str) -> dict[str, Any]:
+        settings = self._settings
+        tools = host.tools
+        init = tools["tini"] if tools["tini"].path is not None else tools["catatonit"]
+        return {
+            "ID": identity,
+            "Driver": "overlay2",
+            "DriverStatus": [["Backing Filesystem", host.filesystem], ["Supports d_type", "true"]],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "null"],
+                "Authorization": None,
+                "Log": ["json-file"],
+            },
+            **host.limits,
+            "Debug": settings.debug,
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": "2" if host.cgroup_mode == "v2" else "1",
+            "KernelVersion": host.kernel,
+            "OperatingSystem": host.operating_system,
+            "OSVersion": host.os_version,
+            "OSType": "linux",
+            "Architecture": host.machine,
+            "IndexServerAddress": _INDEX,
+            "RegistryConfig": self._registries(),
+            "NCPU": host.cpus,
+            "MemTotal": host.memory,
+            "GenericResources": None,
+            "DockerRootDir": settings.data_root,
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Name": self._name,
+            "Labels": list(settings.labels),
+            "ExperimentalBuild": False,
+            "ServerVersion": __version__,
+            "Runtimes": {
+                name: {"path": tools[name].path}
+                for name in ("runc", "crun")
+                if tools[name].path is not None
+            },
+            "Swarm": _NO_SWARM,
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": Path(init.path).name if init.path is not None else "",
+            "ContainerdCommit": {"ID": ""},
+            "RuncCommit": {"ID": tools["runc"].commit},
+            "InitCommit": {"ID": init.commit},
+            "SecurityOptions": ["name=seccomp,profile=builtin"] if host.seccomp else [],
+            "Warnings": list(host.warnings) or None,
+        }
+
+    def _registries(self) -> Mapping[str, Any]:
+        settings = self._settings
+        mirrors = list(settings.registry_mirrors)
+        index: dict[str, Any] = {
+            "docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True}
+        }
+        networks = list(_LOOPBACK)
+        for name in settings.insecure_registries:
+            if "/" in name:
+                networks.append(name)
+            else:
+                index[name] = {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
+        return {
+            "InsecureRegistryCIDRs": networks,
+            "IndexConfigs": index,
+            "Mirrors": mirrors,
+        }
+
+
+_NO_SWARM = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
+
+
+def _python_version() -> str:
+    return ".".join(str(part) for part in sys.version_info[:3])
+
+
+def _identity(root: Path) -> str:
+    """Return the engine's identity, made once and kept in the data root."""
+    path = root / "engine-id"
+    try:
+        return str(uuid.UUID(path.read_text().strip()))
+    except (FileNotFoundError, ValueError):
+        identity = str(uuid.uuid4())
+        root.mkdir(parents=True, exist_ok=True)
+        path.write_text(identity + "\n")
+        return identity

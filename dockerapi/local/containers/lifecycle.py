@@ -254,7 +254,7 @@ class Lifecycle:
         await self._clean_up(container, by_force=True)
         if container.host_config.auto_remove:
             await self._forget(container)
-            container.tell_removal(Exit(code, message))
+            container.tell_removal(Exit(code))
             await in_thread(remove, self.directories(container))
         else:
             await self.save(container)

@@ -13,7 +13,7 @@ import attrs
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.local.images import records
 from dockerapi.local.images.content import Content
-from dockerapi.local.images.image import Image, Layer
+from dockerapi.local.images.image import Image
 from dockerapi.local.images.index import Index, in_use
 from dockerapi.local.store import Store
 from dockerapi.model.references import Reference
@@ -40,15 +40,19 @@ class Catalogue:
         """Read the images, and remove content that none of them needs."""
         for image in await self._store.read(records.load):
             self.index.add(image)
-        await self.content.sweep(*in_use(self.index))
+        blobs, _ = in_use(self.index)
+        layers = {layer.chain_id: layer for image in self.index for layer in image.layers}
+        await self.content.sweep(blobs, layers)
 
-    def layer(self, chain_id: str) -> Layer | None:
-        """Return a layer that an image has, or None."""
-        for image in self.index:
-            for layer in image.layers:
-                if layer.chain_id == chain_id:
-                    return layer
-        return None
+    async def collect(self, names: Iterable[str]) -> None:
+        """Remove those of these blobs and layers that no image needs and nobody holds."""
+        blobs, layers = in_use(self.index)
+        gone = [
+            name
+            for name in names
+            if name not in blobs and name not in layers and not self.content.is_held(name)
+        ]
+        await self.content.remove(gone, gone)
 
     async def add(self, image: Image, names: Iterable[Reference] = ()) -> Image:
         """Record an image and give it `names`; return it as it is then."""

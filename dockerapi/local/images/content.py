@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -82,6 +82,7 @@ class Content:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._held: Counter[str] = Counter()
+        self._layers: dict[str, Layer] = {}
         self._locks: dict[str, tuple[DeferredLock, list[None]]] = {}
 
     @contextlib.contextmanager
@@ -117,9 +118,9 @@ class Content:
         """Tell whether the blob is here, whole."""
         return self._layout.blob(digest).is_file()
 
-    def has_layer(self, chain_id: str) -> bool:
-        """Tell whether the layer is here, whole."""
-        return self._layout.layer(chain_id).is_dir()
+    def layer(self, chain_id: str) -> Layer | None:
+        """Return the layer if it is here, whole."""
+        return self._layers.get(chain_id)
 
     def receiver(self) -> Receiver:
         """Return what takes a new blob."""
@@ -158,10 +159,11 @@ class Content:
     async def adopt(self, layer: Layer, directory: Path) -> None:
         """Give an unpacked layer its place; call it inside `alone` for its chain id."""
         target = self._layout.layer(layer.chain_id)
-        if target.is_dir():
+        if layer.chain_id in self._layers:
             await remove_tree(directory)
         else:
             os.rename(directory, target)
+            self._layers[layer.chain_id] = layer
 
     async def remove(self, blobs: Collection[str], layers: Collection[str]) -> None:
         """Remove blobs and layers for good."""
@@ -171,6 +173,7 @@ class Content:
                 self._layout.tmp / f"gone-{chain_id.removeprefix('sha256:')}-{os.urandom(4).hex()}"
             )
             with contextlib.suppress(FileNotFoundError):
+                self._layers.pop(chain_id, None)
                 os.rename(self._layout.layer(chain_id), grave)
                 doomed.append(grave)
         for digest in blobs:
@@ -178,8 +181,9 @@ class Content:
         if doomed:
             await remove_tree(*doomed)
 
-    async def sweep(self, blobs: Collection[str], layers: Collection[str]) -> None:
+    async def sweep(self, blobs: Collection[str], layers: Mapping[str, Layer]) -> None:
         """Remove everything but these blobs and layers; for the start, when nobody works."""
+        self._layers = dict(layers)
         present = await in_thread(os.listdir, self._layout.blobs / "sha256")
         kept = {digest.removeprefix("sha256:") for digest in blobs}
         for name in present:

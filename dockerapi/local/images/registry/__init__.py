@@ -1,0 +1,1 @@
+"""Speaking to registries: the client's side of the OCI distribution specification."""

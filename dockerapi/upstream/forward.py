@@ -65,7 +65,7 @@ def answer_of(exchange: Exchange, request: Request) -> Answer:
     headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
     if exchange.complete:
         body = exchange.take()
-        length = len(body) if request.method != b"HEAD" else _length(head)
+        length = _length(head) if request.method == b"HEAD" else None
         return Response(head.status, headers, body, reason=reason, length=length)
     return Response(head.status, headers, BodyRelay(exchange), reason=reason, length=_length(head))
 

@@ -176,7 +176,7 @@ class AnswerTests(UpstreamTestCase):
             b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
         )
         self.assertEqual(
-            answer, Response(404, [(b"Api-Version", b"1.41")], b"abc", reason="Not Here", length=3)
+            answer, Response(404, [(b"Api-Version", b"1.41")], b"abc", reason="Not Here")
         )
 
     async def test_a_length_is_kept_for_a_stream(self) -> None:

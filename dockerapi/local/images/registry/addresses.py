@@ -128,8 +128,8 @@ class CheckedEndpoint:
                 return protocol
             except ConnectError:
                 continue  # The next address may answer.
-        protocol = await self._endpoint(usable[-1]).connect(factory)
-        return protocol
+        last: Deferred[IProtocol] = self._endpoint(usable[-1]).connect(factory)
+        return await last
 
     def _endpoint(self, address: TCP4 | TCP6) -> Any:
         kind = TCP4ClientEndpoint if isinstance(address, TCP4) else TCP6ClientEndpoint

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
 from zope.interface import implementer
 
@@ -47,6 +47,7 @@ class AttachSocket:
         self._paused = False
         self._closed = False
         self._writable: Deferred[None] | None = None
+        self._sending = DeferredLock()
         self._socket = _connect(path)
         reactor.addReader(self)
 
@@ -79,9 +80,8 @@ class AttachSocket:
     def doWrite(self) -> None:
         """Wake the writer."""
         self._reactor.removeWriter(self)
-        writable, self._writable = self._writable, None
-        if writable is not None:
-            writable.callback(None)
+        if self._writable is not None and not self._writable.called:
+            self._writable.callback(None)
 
     def connectionLost(self, reason: object) -> None:
         """Take the reactor's word that the connection ended."""
@@ -100,7 +100,14 @@ class AttachSocket:
             self._reactor.addReader(self)
 
     async def send(self, data: bytes) -> None:
-        """Send input whole; raises `StreamAborted` where nobody takes it any more."""
+        """Send input whole, one client's after the other's.
+
+        Raises `StreamAborted` where nobody takes it any more.
+        """
+        async with self._sending:
+            await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             if self._closed:
@@ -108,13 +115,22 @@ class AttachSocket:
             try:
                 sent = self._socket.send(view[:_INPUT])
             except BlockingIOError:
-                self._writable = Deferred(lambda _: self._reactor.removeWriter(self))
-                self._reactor.addWriter(self)
-                await self._writable
+                await self._room()
                 continue
             except OSError as error:
                 raise StreamAborted(f"the input is closed: {error}") from error
             view = view[sent:]
+
+    async def _room(self) -> None:
+        """Return when the socket takes more; raises `StreamAborted` when it is closed."""
+        self._writable = Deferred()
+        self._reactor.addWriter(self)
+        try:
+            await self._writable
+        finally:
+            self._writable = None
+            if not self._closed:
+                self._reactor.removeWriter(self)
 
     def end_input(self) -> None:
         """Say that no more input comes; conmon closes it where it was told to."""
@@ -129,7 +145,7 @@ class AttachSocket:
             self._reactor.removeWriter(self)
             self._closed = True
             self._socket.close()
-            if self._writable is not None:
+            if self._writable is not None and not self._writable.called:
                 self._writable.errback(StreamAborted("the container has ended"))
 
     def _end(self) -> None:

@@ -104,10 +104,7 @@ class Hub:
         """Connect to the monitor's socket; harmless when connected. Raises OSError."""
         if self._socket is None:
             self._socket = AttachSocket(path, self._reactor, self._packet, self._end)
-            opened, self._opened = self._opened, []
-            for waiter in opened:
-                if not waiter.called:
-                    waiter.callback(None)
+            self._tell_opened()
 
     def follow(self, streams: Collection[int], *, framed: bool) -> Follower:
         """Return a view of the output from now on."""
@@ -144,6 +141,11 @@ class Hub:
         if self._socket is not None:
             self._socket.end_input()
 
+    def drop_input(self) -> None:
+        """End the input at once if there is a process: its one client has left."""
+        if self._socket is not None:
+            self._socket.end_input()
+
     def close(self) -> None:
         """Leave the monitor and end everyone's view; the process runs on."""
         if self._socket is not None:
@@ -161,3 +163,11 @@ class Hub:
         followers, self._followers = self._followers, set()
         for follower in followers:
             follower.end()
+        self._tell_opened()
+
+    def _tell_opened(self) -> None:
+        """Wake those who wait for a process; they look whether there is one."""
+        opened, self._opened = self._opened, []
+        for waiter in opened:
+            if not waiter.called:
+                waiter.callback(None)

@@ -114,22 +114,21 @@ class _Times:
         return whole[:19] + b".%09dZ" % (moment % NANOSECONDS)
 
 
-def count_back(block: bytes, lines: int) -> tuple[int, int]:
-    """Look in `block` (whole lines, the log's end or before it) for the last `lines` lines.
+def count_back(block: bytes, wanted: int, *, at_end: bool) -> tuple[int | None, int]:
+    """Look in `block` (whole lines; `at_end`: the log's last) for its last `wanted` lines.
 
-    Returns the offset where they begin and how many are still wanted before it. A line that goes
-    on (P) belongs to the one after it.
+    Returns the offset where they begin, or None where that is before `block`, and how many are
+    still wanted there. A line that goes on (P) belongs to the one after it.
     """
     end = len(block)
-    wanted = lines
     while end > 0:
         start = block.rfind(b"\n", 0, end - 1) + 1
-        if _is_last(block[start:end]) or end == len(block):
+        if (at_end and end == len(block)) or _is_last(block[start:end]):
             if wanted == 0:
                 return end, 0
             wanted -= 1
         end = start
-    return 0, wanted
+    return None, wanted
 
 
 def _is_last(line: bytes) -> bool:

@@ -344,6 +344,7 @@ class Lifecycle:
             if container.state.running:
                 raise Conflict(_RUNNING.format(name=container.name))
             await self._forget(container)
+            self.let_go(container)
             self.publish(container, "destroy")
             container.tell_removal(Exit(container.state.exit_code))
         finally:

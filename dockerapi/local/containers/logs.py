@@ -182,14 +182,15 @@ def tail_offset(descriptor: int, lines: int) -> int:
     end = os.fstat(descriptor).st_size
     if lines == 0:
         return end
-    rest = b""
+    rest, at_end = b"", True
     while end > 0:
         start = max(0, end - PIECE)
         block = os.pread(descriptor, end - start, start) + rest
-        first = 0 if start == 0 else block.find(b"\n") + 1
-        offset, missing = count_back(block[first:], lines)
-        if missing == 0 and (offset > 0 or start == 0):
+        # The block's first line may begin before it: it waits for the next turn.
+        first = 0 if start == 0 else block.find(b"\n") + 1 or len(block)
+        offset, lines = count_back(block[first:], lines, at_end=at_end)
+        if offset is not None:
             return start + first + offset
-        rest = block
+        rest, at_end = block[:first], at_end and first == len(block)
         end = start
     return 0

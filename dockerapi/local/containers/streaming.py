@@ -34,10 +34,23 @@ async def stream(hub: Hub, follower: Follower, duplex: Duplex, wanted: Wanted) -
     Returns when the output has ended and was sent, or, where none is wanted, the input has.
     """
     pump = _Input(hub, duplex, wanted)
+    try:
+        await _exchange(pump, follower, duplex, wanted)
+    finally:
+        follower.leave()
+        if wanted.stdin and wanted.once and not pump.detached:
+            # A client that is gone sends no end, but the process must learn of it.
+            hub.drop_input()
+    return pump.detached
+
+
+async def _exchange(pump: _Input, follower: Follower, duplex: Duplex, wanted: Wanted) -> None:
     taking = Deferred.fromCoroutine(pump.run())
     if not wanted.output:
         await taking
-        return pump.detached
+        return
+    if pump.detached or pump.gone:
+        return
     giving = Deferred.fromCoroutine(_give(follower, duplex))
     pump.leave = giving.cancel
     try:
@@ -46,10 +59,8 @@ async def stream(hub: Hub, follower: Follower, duplex: Duplex, wanted: Wanted) -
         if not pump.detached and not pump.gone:
             raise
     finally:
-        follower.leave()
         taking.addErrback(lambda _: None)
         taking.cancel()
-    return pump.detached
 
 
 async def _give(follower: Follower, duplex: Duplex) -> None:

@@ -30,6 +30,7 @@ from dockerapi.local.containers.monitor import End, until_ended
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories, Host, prepare, remove, unmount_root
 from dockerapi.local.containers.runtime import Runtime, StartFailed, start_error
+from dockerapi.local.containers.security.filters import ANNOTATION, compiled
 from dockerapi.local.containers.spec import runtime_spec
 from dockerapi.local.host.pidfd import open_process, start_time_of
 from dockerapi.local.host.threads import in_thread
@@ -211,7 +212,11 @@ class Lifecycle:
 
             def write_bundle() -> None:
                 root = prepare(container, layers, self._layout, sandbox, namespace, tools.host)
-                document = msgspec.json.encode(runtime_spec(container, root))
+                spec = runtime_spec(container, root)
+                profile = spec["linux"].get("seccomp")
+                if profile is not None and tools.runtime.takes_filters:
+                    _add_filter(spec, profile)
+                document = msgspec.json.encode(spec)
                 (self.directories(container).run / "config.json").write_bytes(document)
 
             await in_thread(write_bundle)
@@ -413,6 +418,13 @@ class Lifecycle:
                 self.log.failure("background work on containers failed", failure=result)
 
         task.addBoth(done)
+
+
+def _add_filter(spec: dict[str, Any], profile: dict[str, Any]) -> None:
+    """Add the compiled form of `profile` to a container's configuration."""
+    filter_program = compiled(profile)
+    if filter_program is not None:
+        spec["annotations"] = {ANNOTATION: filter_program}
 
 
 def _by_descriptor(stack: ExitStack, path: Path | None) -> Path | None:

@@ -80,6 +80,28 @@ class LifecycleTests(TestCase):
         self.assertIn("proc on /proc/sys type proc (ro", mounts)
         self.assertIn("sysfs on /sys type sysfs (ro", mounts)
 
+    async def test_filter_refuses(self) -> None:
+        command = "busybox unshare -U true; busybox chroot / true && echo chroot"
+        output = await self.rig.run("sh", "-c", command)
+        self.assertIn("Operation not permitted", output)
+        self.assertIn("chroot\n", output)
+        # Each capability brings its calls along.
+        host = {"CapAdd": ["SYS_ADMIN"], "CapDrop": ["SYS_CHROOT"]}
+        output = await self.rig.run("sh", "-c", command, host=host)
+        self.assertNotIn("unshare", output)
+        self.assertIn("chroot: can't change root directory", output)
+
+    async def test_filter_holds_for_execs(self) -> None:
+        await self.rig.create("sleep", "100", name="cx")
+        await self.rig.job("ContainerStart", "cx")
+        tools = self.rig.containers.lifecycle.tools
+        assert tools is not None
+        identity = self.rig.containers.registry.get("cx").id
+        done = await tools.runtime.call("exec", identity, "cat", "/proc/self/status")
+        self.assertIn(b"Seccomp:\t2", done.stdout)
+        done = await tools.runtime.call("exec", identity, "busybox", "unshare", "-U", "true")
+        self.assertIn(b"Operation not permitted", done.stderr)
+
     async def test_privileged(self) -> None:
         output = await self.rig.run("cat", "/proc/self/status", host={"Privileged": True})
         self.assertIn("Seccomp:\t0", output)

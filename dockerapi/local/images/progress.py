@@ -67,7 +67,7 @@ def bar(current: int, total: int) -> str:
         return f"{human_size(current):>8}"
     filled = min(int(current * 100 / total) // 2, _WIDTH)
     spaces = " " * (_WIDTH - filled)
-    return f"[{'=' * filled}>{spaces}]  {human_size(current):>8}/{human_size(total)}"
+    return f"[{'=' * filled}>{spaces}] {human_size(current):>8}/{human_size(total)}"
 
 
 def human_size(size: float) -> str:

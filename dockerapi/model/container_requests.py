@@ -44,6 +44,12 @@ class CreateRequest:
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is no such JSON."""
         query = Query(envelope.query)
+        media_type = (envelope.header(b"content-type") or b"application/json").partition(b";")[0]
+        if media_type.strip().lower() != b"application/json":
+            given = media_type.decode("latin-1")
+            raise Malformed(
+                f"unsupported Content-Type header ({given}): must be 'application/json'"
+            )
         received = await envelope.read()
         body = decode_json(received, CreateBody)
         return cls(query.text("name"), query.text("platform"), body, received)

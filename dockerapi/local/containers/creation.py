@@ -70,15 +70,16 @@ def new_container(
 ) -> tuple[Container, list[str]]:
     """Return the container that `request` asks for, and warnings.
 
-    `name` was checked by `check_name`. Raises `InvalidParameter` in dockerd's words for what can
-    never be.
+    `name` was checked by `check_name`, the body by `check`. Raises `InvalidParameter` in dockerd's
+    words for what can never be.
     """
     identity = secrets.token_hex(32)
     config = merge_config(request.body, image.config)
     if not config.words():
         raise InvalidParameter("no command specified")
     host = request.body.host_config or HostConfig()
-    check(config, host)
+    if config.working_dir:
+        check_workdir(config.working_dir, config.working_dir)
     host, warnings = adapt_resources(host, support)
     host = _with_defaults(host, support)
     if not config.hostname:
@@ -212,6 +213,7 @@ def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:
     return msgspec.structs.replace(
         host,
         network_mode="bridge" if host.network_mode in ("", "default") else host.network_mode,
+        port_bindings=host.port_bindings or {},
         ipc_mode=host.ipc_mode or "private",
         cgroupns_mode=host.cgroupns_mode or ("private" if support.unified else "host"),
         shm_size=host.shm_size or 64 * 1024 * 1024,

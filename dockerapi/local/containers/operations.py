@@ -14,7 +14,7 @@ from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, Not
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Exit, Status
 from dockerapi.local.containers.control import Control
-from dockerapi.local.containers.creation import check_name, new_container
+from dockerapi.local.containers.creation import check, check_name, new_container
 from dockerapi.local.containers.lifecycle import Images, Lifecycle
 from dockerapi.local.containers.listing import Listing, disk_usage
 from dockerapi.local.containers.mounts import check_sources
@@ -37,6 +37,7 @@ from dockerapi.model.container_requests import (
     TopRequest,
     WaitRequest,
 )
+from dockerapi.model.containers import HostConfig
 from dockerapi.model.timestamps import parse_unix
 from dockerapi.wire.duplex import Sink
 
@@ -84,6 +85,7 @@ class Operations:
         name = check_name(request.name) if request.name else ""
         if not request.body.image:
             raise InvalidParameter("config cannot be empty in order to create a container")
+        check(request.body.container_config(), request.body.host_config or HostConfig())
         image = await self._images.resolve(request.body.image)
         if request.body.host_config is not None:
             await in_thread(check_sources, request.body.host_config)

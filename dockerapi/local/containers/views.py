@@ -92,7 +92,11 @@ def _time(nanoseconds: int) -> str:
 
 def config_document(config: ContainerConfig) -> dict[str, Any]:
     """Return the specification's `ContainerConfig`, without what dockerd leaves out."""
-    return _without_empty(to_api(config), _OMITTED_CONFIG)
+    document = _without_empty(to_api(config), _OMITTED_CONFIG)
+    if config.healthcheck is not None:
+        health = document["Healthcheck"]
+        document["Healthcheck"] = {name: value for name, value in health.items() if value}
+    return document
 
 
 def host_document(host: HostConfig) -> dict[str, Any]:

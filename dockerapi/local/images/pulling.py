@@ -46,6 +46,9 @@ from dockerapi.wire.duplex import Sink
 
 #: How many layers of one pull are downloaded at the same time, as in dockerd.
 PARALLEL = 3
+#: How long one way to reach a registry may take where there are others, in seconds: a server
+#: without TLS may wait for the end of what it takes for a line.
+PROBE_PATIENCE = 5.0
 
 
 @attrs.frozen
@@ -104,7 +107,10 @@ class Puller:
                 client = RegistryClient(reactor, place, reference.path)
                 self._clients.add(client)
                 try:
-                    await client.ping()
+                    if place is ways[-1]:
+                        await client.ping()
+                    else:
+                        await client.ping(PROBE_PATIENCE)
                     return await self._resolve(client, reference, platform)
                 except Unreachable as unreachable:
                     error = unreachable

@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from dockerapi.engine.errors import EngineError, NotFound
+from dockerapi.local.images import pulling
 from dockerapi.local.images.progress import bar
 from dockerapi.local.images.registry.addresses import is_insecure
 from dockerapi.local.images.registry.client import Place, RegistryClient
@@ -141,6 +142,8 @@ class RegistryTests(ImagesTestCase):
         self.assertIn("redirects", caught.exception.message)
 
     async def test_refused_access(self) -> None:
+        # This server waits for ever for a client that begins with TLS.
+        self.patch(pulling, "PROBE_PATIENCE", 0.3)
         host = self.bases[0].removeprefix("http://")
         self.main.token_service = "ftp://nowhere"
         with self.assertRaises(EngineError) as odd:

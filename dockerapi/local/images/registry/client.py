@@ -93,9 +93,9 @@ class RegistryClient:
         """Close the connections that are kept."""
         await self._pool.closeCachedConnections()
 
-    async def ping(self) -> None:
-        """Find out whether a registry is there; raise `Unreachable`."""
-        response = await self._request(f"{self._place.base}/v2/", {})
+    async def ping(self, patience: float = _PATIENCE) -> None:
+        """Find out within `patience` seconds whether a registry is there; raise `Unreachable`."""
+        response = await self._request(f"{self._place.base}/v2/", {}, patience)
         await self._authenticate(response)
         self._drop(response)
 
@@ -155,7 +155,9 @@ class RegistryClient:
         self._drop(response)
         raise EngineError(f'Get "{url}": stopped after {_REDIRECTS_LIMIT} redirects')
 
-    async def _request(self, url: str, headers: dict[str, str]) -> IResponse:
+    async def _request(
+        self, url: str, headers: dict[str, str], patience: float = _PATIENCE
+    ) -> IResponse:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
             raise EngineError(f'Get "{url}": unsupported protocol scheme "{parts.scheme}"')
@@ -170,7 +172,7 @@ class RegistryClient:
             sent.addRawHeader("Authorization", f"Bearer {self._token}")
         try:
             waiting = agent.request(b"GET", url.encode("ascii"), sent)
-            response: IResponse = await waiting.addTimeout(_PATIENCE, self._reactor)
+            response: IResponse = await waiting.addTimeout(patience, self._reactor)
         except (ConnectError, DNSLookupError, NoAnswer) as error:
             raise Unreachable(f'Get "{url}": {_describe(error, parts.netloc)}') from error
         except UnicodeEncodeError as error:

@@ -199,13 +199,15 @@ def new_veth(name: str, bridge: int, mtu: int, peer: str, mac: str, namespace: i
     return _address(message, _NEWLINK, _NEW)
 
 
-def set_link(index: int, alias: str | None = None) -> Any:
-    """Set the link `index` up, and leave the text `alias` on it."""
+def set_link(index: int, alias: str | None = None, master: int | None = None) -> Any:
+    """Set the link `index` up, with the text `alias` on it, as part of the bridge `master`."""
     message = ifinfmsg()
     message["index"] = index
     _set_up(message)
     if alias is not None:
-        message["attrs"] = [["IFLA_IFALIAS", alias]]
+        message["attrs"].append(["IFLA_IFALIAS", alias])
+    if master is not None:
+        message["attrs"].append(["IFLA_MASTER", master])
     return _address(message, _NEWLINK, _ACKED)
 
 

@@ -20,6 +20,8 @@ from dockerapi.local.networks.netlink import Link, Netlink
 
 #: Left on the links that we made, so that others' are never deleted.
 ALIAS = "dockerapi"
+#: How the names of the links begin that lead to containers, on the host's side.
+PREFIX = "veth"
 _LOOPBACK = 1
 _INSIDE = "eth0"
 _SYS = Path("/proc/sys/net")
@@ -80,13 +82,13 @@ class Plumbing:
             forward.write_text("1")
 
     def remove_bridge(self) -> None:
-        """Delete the bridge, if it is ours and nothing is left on it."""
+        """Delete the bridge, if it is ours and nobody put a link of another kind on it."""
         links = self._netlink.links()
         for link in links:
             if link.name == self._name and link.alias == ALIAS:
-                if not any(other.master == link.index for other in links):
+                ports = [other for other in links if other.master == link.index]
+                if all(port.name.startswith(PREFIX) for port in ports):
                     self._delete(link)
-                return
 
     def make_isolated(self, name: str) -> Path:
         """Make a namespace in which only loopback is up, and return its pin."""
@@ -143,10 +145,18 @@ class Plumbing:
                 pin.unlink()
         return found
 
-    def remove_links(self, known: Collection[str]) -> None:
-        """Delete the links on our bridge that are not among `known`."""
-        for link in self._netlink.links():
-            if link.master == self._bridge and self._bridge and link.name not in known:
+    def repair_links(self, known: Collection[str]) -> None:
+        """Have exactly the links `known` on the bridge: put them back there, delete others.
+
+        A bridge that is not ours keeps what is on it.
+        """
+        links = self._netlink.links()
+        owned = any(link.index == self._bridge and link.alias == ALIAS for link in links)
+        for link in links:
+            if link.name in known:
+                if link.master != self._bridge:
+                    self._netlink.execute(netlink.set_link(link.index, master=self._bridge))
+            elif owned and link.master == self._bridge and link.name.startswith(PREFIX):
                 self._delete(link)
 
     def _delete(self, link: Link) -> None:

@@ -1,0 +1,169 @@
+"""The default bridge: its address, its rules, and namespaces on it made ahead.
+
+Rule: what touches the kernel runs in the network's own thread; the reactor's only waits.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.logger import Logger
+
+from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.host.threads import submit
+from dockerapi.local.networks.firewall import Firewall, NoFirewall
+from dockerapi.local.networks.rules import BridgeRules
+from dockerapi.local.networks.subnets import (
+    DEFAULT_POOLS,
+    Addresses,
+    AddressPool,
+    choose_subnet,
+    first_host,
+    mac_of,
+    parse_bip,
+)
+
+if TYPE_CHECKING:
+    from dockerapi.local.networks.plumbing import Plumbing, Surroundings
+
+
+@attrs.frozen
+class NetworkSettings:
+    """What of the settings the networks need.
+
+    :ivar bridge: the name of the default bridge's link.
+    :ivar bip: its address with the network's prefix length; empty to choose from `pools`.
+    :ivar masquerade: whether containers reach the outside by the host's address (``ip-masq``).
+    :ivar communicate: whether containers reach each other (``icc``).
+    :ivar firewall: whether rules are made at all (``iptables``).
+    :ivar stock: how many namespaces of each kind are made ahead.
+    """
+
+    bridge: str = "dockerapi0"
+    bip: str = ""
+    mtu: int = 1500
+    pools: tuple[AddressPool, ...] = DEFAULT_POOLS
+    masquerade: bool = True
+    communicate: bool = True
+    firewall: bool = True
+    stock: int = 4
+
+
+@attrs.frozen
+class Prepared:
+    """A namespace that waits for its container; on the bridge where it has an address."""
+
+    sandbox: str
+    path: Path
+    address: IPv4Interface | None = None
+    mac: str = ""
+    interface: str = ""
+
+
+class Bridge:
+    """The default bridge.
+
+    :ivar address: its own address (the containers' gateway), None until it is up.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, settings: NetworkSettings, plumbing: Plumbing, thread: ThreadPoolExecutor
+    ) -> None:
+        self.address: IPv4Interface | None = None
+        self._settings = settings
+        self._plumbing = plumbing
+        self._thread = thread
+        self._addresses: Addresses | None = None
+        self._firewall: Firewall | NoFirewall = NoFirewall()
+
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses of its network; raises `EngineError` where it is not up."""
+        if self._addresses is None:
+            raise EngineError("the default bridge is not up")
+        return self._addresses
+
+    async def up(self, kept: IPv4Interface | None, taken: Collection[IPv4Address]) -> None:
+        """Bring the bridge up with its rules.
+
+        `kept` is the address that it had before, `taken` are those of its living containers.
+        Raises `EngineError` or OSError for what the host lacks.
+        """
+        settings = self._settings
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", settings.bridge):
+            raise InvalidParameter(f"invalid name of a bridge: {settings.bridge!r}")
+        around = await submit(self._thread, self._plumbing.look)
+        address = self._choose(around, kept, bool(taken))
+        await submit(self._thread, self._plumbing.raise_bridge, address)
+        self._firewall = Firewall.find() if settings.firewall else NoFirewall()
+        await self._firewall.apply(self._rules(address))
+        self._addresses = Addresses(address.network, {address.ip, *taken})
+        self.address = address
+
+    async def down(self) -> None:
+        """Take away the rules and the bridge; nothing happens where it is not up."""
+        if self.address is not None:
+            await self._firewall.remove(self._rules(self.address))
+            await submit(self._thread, self._plumbing.remove_bridge)
+            self.address = None
+
+    async def make(self) -> Prepared:
+        """Make a namespace on the bridge: address and default route set, links up."""
+        if self.address is None:
+            raise EngineError("the default bridge is not up")
+        ip = self.addresses.take()
+        address = IPv4Interface((ip, self.address.network.prefixlen))
+        sandbox = secrets.token_hex(32)
+        interface = f"veth{secrets.token_hex(4)[:7]}"
+        mac = mac_of(ip)
+        try:
+            path = await submit(
+                self._thread,
+                self._plumbing.make_connected,
+                sandbox[:12],
+                interface,
+                mac,
+                address,
+                self.address,
+            )
+        except BaseException:
+            self.addresses.release(ip)
+            raise
+        return Prepared(sandbox, path, address, mac, interface)
+
+    def release(self, addresses: Iterable[str]) -> None:
+        """Let go of addresses of endpoints, in text."""
+        if self._addresses is not None:
+            for address in addresses:
+                self._addresses.release(IPv4Address(address))
+
+    def _choose(
+        self, around: Surroundings, kept: IPv4Interface | None, occupied: bool
+    ) -> IPv4Interface:
+        wanted = parse_bip(self._settings.bip) if self._settings.bip else None
+        if occupied and kept is not None:
+            if wanted not in (None, kept):
+                self.log.warn("bip is not used while containers run on {kept}", kept=str(kept))
+            return kept
+        if wanted is not None:
+            return wanted
+        if around.address is not None:
+            return around.address
+        if kept is not None and not any(kept.network.overlaps(one) for one in around.networks):
+            return kept
+        return first_host(choose_subnet(self._settings.pools, around.networks))
+
+    def _rules(self, address: IPv4Interface) -> BridgeRules:
+        settings = self._settings
+        return BridgeRules(
+            settings.bridge, address.network, settings.masquerade, settings.communicate
+        )

@@ -1,0 +1,139 @@
+"""Networks, sandboxes and endpoints in the database.
+
+Rule: functions of one connection, to be run by the store as one transaction each.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import attrs
+
+from dockerapi.local.networks.sandbox import Endpoint, Sandbox
+
+
+@attrs.frozen
+class NetworkRecord:
+    """A network as it is kept.
+
+    :ivar created: nanoseconds since 1970.
+    :ivar address: the gateway with the prefix length of the subnet; None where none is managed.
+    """
+
+    id: str
+    name: str
+    driver: str
+    created: int
+    address: IPv4Interface | None = None
+
+
+def load_networks(connection: sqlite3.Connection) -> list[NetworkRecord]:
+    """Return every network."""
+    return [
+        NetworkRecord(
+            id,
+            name,
+            driver,
+            created,
+            IPv4Interface(f"{gateway}/{subnet.partition('/')[2]}") if subnet else None,
+        )
+        for id, name, driver, created, subnet, gateway in connection.execute(
+            "SELECT id, name, driver, created, subnet, gateway FROM networks ORDER BY rowid"
+        )
+    ]
+
+
+def save_network(connection: sqlite3.Connection, network: NetworkRecord) -> None:
+    """Insert the network, or set the subnet of the one that is there."""
+    address = network.address
+    connection.execute(
+        "INSERT INTO networks (id, name, driver, created, subnet, gateway)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET subnet = excluded.subnet, gateway = excluded.gateway",
+        (
+            network.id,
+            network.name,
+            network.driver,
+            network.created,
+            str(address.network) if address is not None else None,
+            str(address.ip) if address is not None else None,
+        ),
+    )
+
+
+def load_sandboxes(
+    connection: sqlite3.Connection, networks: Iterable[NetworkRecord], directory: Path
+) -> list[Sandbox]:
+    """Return every sandbox; `directory` holds the pins of their namespaces."""
+    by_id = {network.id: network for network in networks}
+    endpoints: dict[str, list[Endpoint]] = {}
+    for id, sandbox, network_id, name, interface, mac, address in connection.execute(
+        "SELECT id, sandbox, network, name, interface, mac, address FROM endpoints ORDER BY rowid"
+    ):
+        network = by_id[network_id]
+        home = network.address if address is not None else None
+        endpoints.setdefault(sandbox, []).append(
+            Endpoint(
+                network=network.name,
+                network_id=network_id,
+                id=id,
+                name=name,
+                ip=address or "",
+                prefix_length=home.network.prefixlen if home is not None else 0,
+                gateway=str(home.ip) if home is not None else "",
+                mac=mac or "",
+                interface=interface or "",
+            )
+        )
+    return [
+        Sandbox(
+            id,
+            container,
+            directory / namespace if namespace is not None else None,
+            tuple(endpoints.get(id, ())),
+        )
+        for id, container, namespace in connection.execute(
+            "SELECT id, container, namespace FROM sandboxes"
+        )
+    ]
+
+
+def save_sandbox(connection: sqlite3.Connection, sandbox: Sandbox) -> None:
+    """Insert a sandbox with its endpoints; an address in use raises sqlite3.IntegrityError."""
+    connection.execute(
+        "INSERT INTO sandboxes (id, container, namespace) VALUES (?, ?, ?)",
+        (
+            sandbox.id,
+            sandbox.container,
+            sandbox.path.name if sandbox.path is not None else None,
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO endpoints (id, sandbox, network, name, interface, mac, address)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                endpoint.id,
+                sandbox.id,
+                endpoint.network_id,
+                endpoint.name,
+                endpoint.interface or None,
+                endpoint.mac or None,
+                endpoint.ip or None,
+            )
+            for endpoint in sandbox.endpoints
+        ],
+    )
+
+
+def delete_sandboxes(connection: sqlite3.Connection, containers: Iterable[str]) -> None:
+    """Delete the sandboxes of `containers`, with their endpoints."""
+    rows = [(container,) for container in containers]
+    connection.executemany(
+        "DELETE FROM endpoints WHERE sandbox IN (SELECT id FROM sandboxes WHERE container = ?)",
+        rows,
+    )
+    connection.executemany("DELETE FROM sandboxes WHERE container = ?", rows)

@@ -1,0 +1,160 @@
+"""Requests and answers of the tag Network: list, inspect, remove.
+
+Source: the specification's NetworkList, NetworkInspect, NetworkDelete; the fields that came with a
+version stand here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import attrs
+
+from dockerapi.model.envelope import Envelope
+from dockerapi.model.filters import Filters
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.query import Query
+from dockerapi.model.timestamps import rfc3339
+from dockerapi.model.versions import Version
+
+_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+_SCOPES = ("swarm", "global", "local")
+_STATUS_SINCE = Version(1, 52)
+
+
+@attrs.frozen
+class NetworkMember:
+    """A container on a network, as NetworkInspect tells of it.
+
+    :ivar address: with its prefix length, as in ``172.18.0.2/16``; empty without one.
+    """
+
+    name: str
+    endpoint_id: str
+    mac: str
+    address: str
+
+
+@attrs.frozen
+class NetworkView:
+    """What the API tells of a network.
+
+    :ivar created: nanoseconds since 1970.
+    :ivar subnet: in CIDR form; empty where addresses are not managed.
+    :ivar in_use: the number of its addresses that are taken, and `available` of those that are not.
+    """
+
+    id: str
+    name: str
+    driver: str
+    created: int
+    subnet: str = ""
+    gateway: str = ""
+    options: Mapping[str, str] = attrs.field(factory=dict)
+    predefined: bool = True
+    members: Mapping[str, NetworkMember] = attrs.field(factory=dict)
+    in_use: int = 0
+    available: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return its entry in the answer of NetworkList."""
+        config = [{"Subnet": self.subnet, "Gateway": self.gateway}] if self.subnet else None
+        return {
+            "Name": self.name,
+            "Id": self.id,
+            "Created": rfc3339(self.created),
+            "Scope": "local",
+            "Driver": self.driver,
+            "EnableIPv4": True,
+            "EnableIPv6": False,
+            "IPAM": {"Driver": "default", "Options": None, "Config": config},
+            "Internal": False,
+            "Attachable": False,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
+            "Options": dict(self.options),
+            "Labels": {},
+        }
+
+    def details(self, version: Version) -> dict[str, Any]:
+        """Return the answer of NetworkInspect at `version`."""
+        answer = self.summary()
+        answer["Containers"] = {
+            container: {
+                "Name": member.name,
+                "EndpointID": member.endpoint_id,
+                "MacAddress": member.mac,
+                "IPv4Address": member.address,
+                "IPv6Address": "",
+            }
+            for container, member in self.members.items()
+        }
+        if version >= _STATUS_SINCE and self.subnet:
+            usage = {"IPsInUse": self.in_use, "DynamicIPsAvailable": self.available}
+            answer["Status"] = {"IPAM": {"Subnets": {self.subnet: usage}}}
+        return answer
+
+
+@attrs.frozen
+class NetworkListRequest:
+    """Which networks NetworkList shall tell of."""
+
+    filters: Filters
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a filter that is none."""
+        filters = Filters.parse(Query(envelope.query).text("filters"), _FILTERS)
+        for scope in filters.get("scope"):
+            if scope not in _SCOPES:
+                raise Malformed(f"invalid filter 'scope={scope}'")
+        for kind in filters.get("type"):
+            if kind not in ("custom", "builtin"):
+                raise Malformed(f"invalid filter: 'type'='{kind}'")
+        filters.truth("dangling", False)
+        return cls(filters)
+
+    def wants(self, network: NetworkView) -> bool:
+        """Tell whether `network` passes the filters."""
+        filters = self.filters
+        return (
+            filters.exact("driver", network.driver)
+            and filters.exact("scope", "local")
+            and filters.exact("type", "builtin" if network.predefined else "custom")
+            and _partly(filters.get("name"), network.name)
+            and _partly(filters.get("id"), network.id)
+            and filters.labels({})
+            and self._dangling(network)
+        )
+
+    def _dangling(self, network: NetworkView) -> bool:
+        if "dangling" not in self.filters:
+            return True
+        unused = not network.predefined and not network.members
+        return unused == self.filters.truth("dangling", False)
+
+
+@attrs.frozen
+class NetworkInspectRequest:
+    """Which network NetworkInspect shall tell of."""
+
+    network: str
+    scope: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a `verbose` that is no truth value."""
+        query = Query(envelope.query)
+        verbose = query.text("verbose")
+        if verbose.lower() not in ("", "0", "1", "f", "t", "false", "true"):
+            raise Malformed(
+                f'invalid value for verbose: strconv.ParseBool: parsing "{verbose}": invalid syntax'
+            )
+        return cls(args[0], query.text("scope"))
+
+
+def _partly(wanted: Sequence[str], value: str) -> bool:
+    """Tell whether nothing is wanted, or `value` holds one of the texts."""
+    return not wanted or any(text in value for text in wanted)

@@ -25,8 +25,11 @@ from dockerapi.wire.websocket import BadHandshake, WebSocketDuplex, accept_heade
 
 _log = Logger()
 
+#: What a connection that is taken over without an upgrade is called, frames in it or not.
+_RAW_STREAM = (b"Content-Type", b"application/vnd.docker.raw-stream")
 _UPGRADED = ((b"Connection", b"Upgrade"), (b"Upgrade", b"tcp"))
-_PINGS = frozenset({"SystemPing", "SystemPingHead"})
+#: The operations whose answers have headers of their own, and whose queries nobody reads.
+PINGS = frozenset({"SystemPing", "SystemPingHead"})
 _WEBSOCKETS = frozenset({"ContainerAttachWebsocket"})
 
 
@@ -41,7 +44,7 @@ class Answers:
     ) -> None:
         """Send `answer` of `job`; raises `InvalidParameter` for a bad websocket handshake."""
         if answer is None:
-            if route.operation in _PINGS:
+            if route.operation in PINGS:
                 body = b"OK" if request.method != b"HEAD" else b""
                 request.respond(200, _plus(self._common.ping, cors), body)
             else:
@@ -89,12 +92,12 @@ class Answers:
                 raise InvalidParameter(str(error)) from error
             duplex = WebSocketDuplex(request.hijack(101, (*accepted, *self._common.plain)))
         else:
-            media_type = (b"Content-Type", answer.content_type.encode())
             if _upgrades(request):
+                media_type = (b"Content-Type", answer.content_type.encode())
                 headers = (media_type, *_UPGRADED, *self._common.plain)
                 duplex = request.hijack(101, headers, b"UPGRADED")
             else:
-                duplex = request.hijack(200, (media_type, *self._common.plain), b"OK")
+                duplex = request.hijack(200, (_RAW_STREAM, *self._common.plain), b"OK")
         _serve_duplex(request, answer.serve, duplex)
 
 

@@ -59,6 +59,8 @@ class Browsers:
         )
 
     def _is_own(self, host: str) -> bool:
+        if not host:
+            return True  # every browser says where it believes to be
         name = re.sub(r":\d*$", "", host)
         return _ADDRESS.fullmatch(name) is not None or name in self._hosts or "*" in self._hosts
 

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from dockerapi.api.json import to_json
 from dockerapi.api.versions import JSON_ERRORS, VersionRefused
 from dockerapi.engine import errors
+from dockerapi.http.interfaces import HeaderList
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import StreamAborted
@@ -37,6 +38,12 @@ _STATUSES: tuple[tuple[type[BaseException], int], ...] = (
 #: What a client gets of an error that is a defect of ours.
 _DEFECT = "internal server error: the log of the server says more"
 
+_JSON: HeaderList = ((b"Content-Type", b"application/json"),)
+_TEXT: HeaderList = (
+    (b"Content-Type", b"text/plain; charset=utf-8"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+
 
 def status_and_message(failure: Failure) -> tuple[int, str]:
     """Return the status and the text for the client; a defect is logged with its traceback."""
@@ -52,9 +59,8 @@ def status_and_message(failure: Failure) -> tuple[int, str]:
     return 500, _DEFECT
 
 
-def body(message: str, version: Version) -> tuple[bytes, bytes]:
-    """Return the media type and the body of an error; plain text for versions before 1.24."""
+def body(message: str, version: Version) -> tuple[HeaderList, bytes]:
+    """Return the headers and the body of an error; plain text for versions before 1.24."""
     if version < JSON_ERRORS:
-        text = message.encode("utf-8", "backslashreplace") + b"\n"
-        return b"text/plain; charset=utf-8", text
-    return b"application/json", to_json({"message": message})
+        return _TEXT, message.encode("utf-8", "backslashreplace") + b"\n"
+    return _JSON, to_json({"message": message})

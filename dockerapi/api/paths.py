@@ -12,7 +12,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 
 
 class BadEscape(ValueError):
-    """A percent sign that begins no escape; `args[0]` is Go's text for it."""
+    """A percent sign that begins no escape, or such; `args[0]` is Go's text for it."""
 
 
 def check_escapes(raw: bytes) -> None:
@@ -20,6 +20,13 @@ def check_escapes(raw: bytes) -> None:
     if b"%" in raw and (match := _BAD_ESCAPE.search(raw)) is not None:
         shown = match[0].decode("ascii", "backslashreplace")
         raise BadEscape(f'invalid URL escape "{shown}"')
+
+
+def check_query(raw: bytes) -> None:
+    """Raise `BadEscape` for a query string that Go's `url.ParseQuery` does not take."""
+    check_escapes(raw)
+    if b";" in raw:
+        raise BadEscape("invalid semicolon separator in query")
 
 
 def decode(raw: bytes) -> str:

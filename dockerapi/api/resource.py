@@ -14,14 +14,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.server import NOT_DONE_YET
 
 from dockerapi.api import errors
-from dockerapi.api.answers import Answers
+from dockerapi.api.answers import PINGS, Answers
 from dockerapi.api.browsers import Browsers
 from dockerapi.api.debug.pages import DebugPages
 from dockerapi.api.headers import CommonHeaders
 from dockerapi.api.log import RequestLog
-from dockerapi.api.paths import BadEscape, check_escapes
+from dockerapi.api.paths import BadEscape, check_query
 from dockerapi.api.router import Match, Redirect, Router
 from dockerapi.api.routes import ROUTES
 from dockerapi.api.settings import ApiSettings
@@ -33,7 +34,7 @@ from dockerapi.engine.job import Job
 from dockerapi.engine.principal import Principal
 from dockerapi.http.interfaces import Exchange, HeaderList, Peer
 from dockerapi.model.envelope import Envelope
-from dockerapi.model.versions import Version
+from dockerapi.model.versions import NEWEST, Version
 
 _NOT_FOUND = "page not found"
 
@@ -76,32 +77,44 @@ class ApiResource(KleinResource):
 
     def dispatch(self, request: Exchange) -> None:
         """Answer `request`; never raises."""
+        self._serve(request, request.target)
+
+    def render(self, request: Any) -> Any:
+        """Answer `request` as `dispatch` does, where the resource stands in a tree of resources.
+
+        The path is what stands below the place of the resource: mounted at ``/docker``, it
+        answers ``/docker/v1.41/info`` as ``/v1.41/info``. The tree must be served by
+        `dockerapi.http.request.serve_resource`, whose requests are `Exchange`s.
+        """
+        self._serve(request, _below(request.target, len(request.prepath)))
+        return NOT_DONE_YET
+
+    def _endpoint(self, request: Any, **names: str) -> Any:
+        """Answer a request that the Klein application of the routes has routed.
+
+        Returns a Deferred that fires when the answer is out.
+        """
+        done: Deferred[None] = Deferred()
+        request.on_done(partial(done.callback, None))
+        self.dispatch(request)
+        return done
+
+    def _serve(self, request: Exchange, target: bytes) -> None:
         since = perf_counter()
         principal = principal_of(request.peer)
         if self._log.enabled:
             request.on_done(partial(self._log.done, request, principal, since))
         try:
-            self._answer(request, principal)
+            self._answer(request, principal, target)
         except Exception:
             self._refuse(request, Failure(), self._engine.facts.newest, ())
 
-    def _endpoint(self, request: Any, **names: str) -> Any:
-        """Answer a request that Klein has routed.
-
-        Klein calls this where the application mounts the resource below another; the server
-        itself calls `dispatch`. Returns a Deferred that fires when the answer is out.
-        """
-        done: Deferred[None] = Deferred()
-        request.on_done(lambda: done.callback(None))
-        self.dispatch(request)
-        return done
-
-    def _answer(self, request: Exchange, principal: Principal) -> None:
+    def _answer(self, request: Exchange, principal: Principal, target: bytes) -> None:
         self._browsers.check(request)
         cors = self._browsers.cors(request)
-        raw_path, _, query = request.target.partition(b"?")
+        raw_path, _, query = target.partition(b"?")
         if self.debug is not None and raw_path.startswith(b"/debug/"):
-            if not self.debug.serve(request):
+            if not self.debug.serve(request, target):
                 self._not_found(request, cors)
             return
         if request.method == b"OPTIONS":
@@ -109,14 +122,16 @@ class ApiResource(KleinResource):
             return
         try:
             match = self._router.resolve(request.method, raw_path)
-            check_escapes(query)
+            if isinstance(match, Match) and match.route.operation not in PINGS:
+                check_query(query)
         except BadEscape as error:
             raise InvalidParameter(str(error)) from None
         if isinstance(match, Match):
             self._run(request, principal, match, query, cors)
         elif isinstance(match, Redirect):
-            location = match.location + (b"?" + query if query else b"")
-            request.respond(301, [(b"Location", _quoted(location))])
+            mounted_at = request.target.partition(b"?")[0].removesuffix(raw_path)
+            location = _quoted(match.location) + (b"?" + query if query else b"")
+            request.respond(301, (*self._common.plain, (b"Location", mounted_at + location)))
         else:
             self._not_found(request, cors)
 
@@ -200,20 +215,25 @@ class ApiResource(KleinResource):
         )
         self._log.failed(request, shown_path, status, message)
         if request.status:
-            # The head is out: all that is left is to break the connection off.
+            # The head is out: who serves the body breaks it off.
             return
-        media_type, body = errors.body(message, version)
-        headers = (*self._common.plain, *cors, (b"Content-Type", media_type))
-        request.respond(status, headers, b"" if status == 304 else body)
+        headers, body = errors.body(message, version)
+        request.respond(status, (*self._common.plain, *cors, *headers), body)
 
     def _not_found(self, request: Exchange, cors: HeaderList) -> None:
-        media_type, body = errors.body(_NOT_FOUND, self._engine.facts.newest)
-        request.respond(404, (*self._common.plain, *cors, (b"Content-Type", media_type)), body)
+        headers, body = errors.body(_NOT_FOUND, NEWEST)
+        request.respond(404, (*self._common.plain, *cors, *headers), body)
 
 
 def principal_of(peer: Peer) -> Principal:
     """Return who is at the other end of a connection."""
     return Principal(peer.listener, peer.address, peer.pid, peer.uid, peer.gid, peer.certificate)
+
+
+def _below(target: bytes, used: int) -> bytes:
+    """Return what is left of `target` when its first `used` segments are taken away."""
+    path, mark, query = target.partition(b"?")
+    return b"/" + b"/".join(path.split(b"/")[1 + used :]) + mark + query
 
 
 def _quoted(location: bytes) -> bytes:

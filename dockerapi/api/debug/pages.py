@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import attrs
 import msgspec
@@ -84,13 +84,13 @@ class DebugPages:
             "/debug/pprof/threadcreate": _taken(stacks.threads),
         }
 
-    def serve(self, request: Exchange) -> bool:
-        """Answer `request` when it asks for one of the pages and may; tell whether it did."""
-        address = urlsplit(request.target.decode("latin-1"))
-        render = self._pages.get(address.path)
+    def serve(self, request: Exchange, target: bytes) -> bool:
+        """Answer `request` when `target` is one of the pages and it may; tell whether it did."""
+        path, _, query_text = target.decode("latin-1").partition("?")
+        render = self._pages.get(path)
         if render is None or not may_see(request.peer):
             return False
-        query = parse_qs(address.query)
+        query = parse_qs(query_text)
         running = Deferred.fromCoroutine(_coroutine(render, query))
         request.on_gone(running.cancel)
         running.addCallbacks(

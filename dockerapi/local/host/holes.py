@@ -1,0 +1,83 @@
+"""Known holes of container runtimes, and whether a version has them mended.
+
+Source: the advisories named by their CVE numbers. Distributions mend old versions: their package's
+revision decides, where it is known.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+
+@attrs.frozen
+class Hole:
+    """A known hole.
+
+    :ivar mended: the first version without it, of upstream's branches; newest branch first.
+    :ivar packages: revisions of distribution packages, by upstream version, that have it mended.
+    """
+
+    cve: str
+    what: str
+    program: str
+    mended: tuple[tuple[int, ...], ...]
+    packages: tuple[str, ...] = ()
+
+
+HOLES = (
+    Hole(
+        "CVE-2024-21626",
+        "a container can reach the host's files through a leaked descriptor",
+        "runc",
+        ((1, 1, 12),),
+        ("1.1.5+ds1-1+deb12u1",),
+    ),
+    Hole(
+        "CVE-2025-31133",
+        "a container can write to masked files of the host",
+        "runc",
+        ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
+    ),
+    Hole(
+        "CVE-2025-52565",
+        "a container can write to files of the host through /dev/console",
+        "runc",
+        ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
+    ),
+    Hole(
+        "CVE-2025-52881",
+        "a container can redirect the runtime's writes to /proc",
+        "runc",
+        ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
+    ),
+    Hole(
+        "CVE-2025-24965",
+        "an image with the krun handler can write to the host",
+        "crun",
+        ((1, 20),),
+    ),
+)
+
+
+def known_holes(program: str, version: str, commit: str = "") -> list[Hole]:
+    """Return the holes of `program` in `version`; `commit` may name the distribution's package.
+
+    A version that cannot be read has them all.
+    """
+    numbers = tuple(int(part) for part in re.findall(r"\d+", re.split(r"[-+~]", version)[0]))
+    return [
+        hole
+        for hole in HOLES
+        if hole.program == program
+        and not _is_mended(numbers, hole)
+        and not any(commit.startswith(package) for package in hole.packages)
+    ]
+
+
+def _is_mended(numbers: tuple[int, ...], hole: Hole) -> bool:
+    newest, *branches = hole.mended
+    if numbers >= newest:
+        return True
+    return any(numbers[:2] == branch[:2] and numbers >= branch for branch in branches)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -90,7 +90,8 @@ class Answers:
                 accepted = accept_headers(request.head)
             except BadHandshake as error:
                 raise InvalidParameter(str(error)) from error
-            duplex = WebSocketDuplex(request.hijack(101, (*accepted, *self._common.plain)))
+            connection = request.hijack(101, (*accepted, *self._common.plain))
+            duplex = WebSocketDuplex(connection, DeferredLock())
         else:
             if _upgrades(request):
                 media_type = (b"Content-Type", answer.content_type.encode())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from dockerapi.wire.duplex import CHUNK, Duplex, StreamAborted
 
@@ -162,10 +163,14 @@ class WebSocketDuplex:
     """The data of a WebSocket as a stream: every write is one message.
 
     What is written goes out as binary frames, as newer dockerds send them; both kinds are read.
+    A read may have to answer the client while a write is under way, and a stream takes one write
+    at a time: so each frame is written under `lock`.
     """
 
-    def __init__(self, transport: Duplex) -> None:
+    def __init__(self, transport: Duplex, lock: AbstractAsyncContextManager[object]) -> None:
+        """Speak over `transport`; `lock` is a new one of the caller's event loop."""
         self._transport = transport
+        self._lock = lock
         self._parser = FrameParser()
         self._ready = bytearray()
         self._ended = False
@@ -181,6 +186,8 @@ class WebSocketDuplex:
             try:
                 for opcode, payload in self._parser.feed(data):
                     await self._frame(opcode, payload)
+                    if self._ended:
+                        break
             except ProtocolError as error:
                 await self._close(PROTOCOL_ERROR)
                 self._transport.abort(str(error))
@@ -194,7 +201,7 @@ class WebSocketDuplex:
         if self._closed:
             raise StreamAborted("the websocket is closed")
         if data:
-            await self._transport.write(encode_frame(BINARY, data))
+            await self._send(encode_frame(BINARY, data))
 
     async def close_write(self) -> None:
         """Say goodbye; a WebSocket has no half-closed state."""
@@ -209,12 +216,25 @@ class WebSocketDuplex:
         if opcode == BINARY:
             self._ready += payload
         elif opcode == PING and not self._closed:
-            await self._transport.write(encode_frame(PONG, payload))
+            await self._send(encode_frame(PONG, payload))
         elif opcode == CLOSE:
             self._ended = True
-            await self._close(NORMAL)
+            await self._close(_answered(payload))
 
     async def _close(self, code: int) -> None:
         if not self._closed:
             self._closed = True
-            await self._transport.write(encode_frame(CLOSE, code.to_bytes(2, "big")))
+            await self._send(encode_frame(CLOSE, code.to_bytes(2, "big")))
+
+    async def _send(self, frame: bytes) -> None:
+        async with self._lock:
+            await self._transport.write(frame)
+
+
+def _answered(payload: bytes) -> int:
+    """Return the status that answers a client's close frame: its own, if it may send that one."""
+    if not payload:
+        return NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    allowed = 1000 <= code <= 1014 and code not in (1004, 1005, 1006)
+    return code if len(payload) >= 2 and (allowed or 3000 <= code <= 4999) else PROTOCOL_ERROR

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Iterator, Sequence
+from types import TracebackType
+from typing import Protocol
 
 from dockerapi.wire.duplex import CHUNK, Duplex, StreamAborted
 
@@ -159,6 +160,19 @@ class FrameParser:
             raise ProtocolError("a fragment is out of order")
 
 
+class Lock(Protocol):
+    """What lets one in at a time, by ``async with``."""
+
+    def __aenter__(self) -> Awaitable[object]: ...
+    def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> Awaitable[bool | None]: ...
+
+
 class WebSocketDuplex:
     """The data of a WebSocket as a stream: every write is one message.
 
@@ -167,7 +181,7 @@ class WebSocketDuplex:
     at a time: so each frame is written under `lock`.
     """
 
-    def __init__(self, transport: Duplex, lock: AbstractAsyncContextManager[object]) -> None:
+    def __init__(self, transport: Duplex, lock: Lock) -> None:
         """Speak over `transport`; `lock` is a new one of the caller's event loop."""
         self._transport = transport
         self._lock = lock

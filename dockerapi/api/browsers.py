@@ -28,13 +28,16 @@ class Browsers:
         self._origins = frozenset(origins)
         name = socket.gethostname().lower()
         own = {"localhost", name, name.partition(".")[0], socket.getfqdn().lower()}
-        self._hosts = own | {host.lower() for host in allowed_hosts}
+        self._hosts = (own | {host.lower() for host in allowed_hosts}) - {""}
 
     def check(self, request: Exchange) -> None:
         """Raise `Forbidden` for a request that a foreign web page may have sent."""
         peer = request.peer
-        host = (request.header(b"host") or b"").decode("latin-1").lower()
-        if peer.kind != "unix" and peer.certificate is None and not self._is_own(host):
+        given = request.header(b"host")
+        host = (given or b"").decode("latin-1").lower()
+        # Without a Host (HTTP/1.0) it is no browser.
+        checked = peer.kind != "unix" and peer.certificate is None and given is not None
+        if checked and not self._is_own(host):
             raise Forbidden(f"the host name {host!r} is not one of this server (--allowed-host)")
         origin = request.header(b"origin")
         if origin is not None and not self._is_welcome(origin.decode("latin-1"), host):
@@ -59,8 +62,6 @@ class Browsers:
         )
 
     def _is_own(self, host: str) -> bool:
-        if not host:
-            return True  # every browser says where it believes to be
         name = re.sub(r":\d*$", "", host)
         return _ADDRESS.fullmatch(name) is not None or name in self._hosts or "*" in self._hosts
 

@@ -68,10 +68,10 @@ class RequestLog:
             return
         write = self.log.error if status >= 500 and status not in (501, 503) else self.log.info
         write(
-            "Handler for {method} {route} returned error: {message}",
+            "Handler for {method} {route} returned error: {text}",
             method=shown(request.method),
             route=shown(path.encode("latin-1", "replace")),
-            message=shown(message.encode("utf-8", "backslashreplace")),
+            text=shown(message.encode("utf-8", "backslashreplace")),
         )
 
     def done(self, request: Exchange, principal: Principal, since: float) -> None:

@@ -125,7 +125,9 @@ class ApiResource(KleinResource):
             if isinstance(match, Match) and match.route.operation not in PINGS:
                 check_query(query)
         except BadEscape as error:
-            raise InvalidParameter(str(error)) from None
+            refused = Failure(InvalidParameter(str(error)))
+            self._refuse(request, refused, self._engine.facts.newest, cors)
+            return
         if isinstance(match, Match):
             self._run(request, principal, match, query, cors)
         elif isinstance(match, Redirect):

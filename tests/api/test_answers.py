@@ -220,7 +220,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_a_client_that_leaves_cancels_the_stream(self) -> None:
         connection = self.events(Stream(self.served))
-        connection.channel.connectionLost(_lost())
+        connection.channel.connectionLost(lost())
         self.assertEqual(self.served.outcome, "cancelled")
         self.assertEqual(self.api.engine.running, ())
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -239,7 +239,7 @@ class StreamTests(SynchronousTestCase):
         connection = self.api.connect()
         connection.send(get(b"/containers/x/wait", method=b"POST"))
         self.assertEqual(len(self.api.engine.running), 1)
-        connection.channel.connectionLost(_lost())
+        connection.channel.connectionLost(lost())
         self.assertEqual(ended, ["cancelled"])
         self.assertEqual(self.api.engine.running, ())
         self.assertEqual(connection.sent, b"")
@@ -254,7 +254,7 @@ class StreamTests(SynchronousTestCase):
         self.api.engine.register("ContainerExport", late, detached=True)
         connection = self.api.connect()
         connection.send(get(b"/containers/x/export"))
-        connection.channel.connectionLost(_lost())
+        connection.channel.connectionLost(lost())
         ready.callback(None)
         self.assertIsNone(self.served.stream)
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -317,7 +317,7 @@ class HijackTests(SynchronousTestCase):
 
     def test_a_client_that_leaves_cancels_it(self) -> None:
         connection = self.attach(Hijack(self.served), *UPGRADE)
-        connection.channel.connectionLost(_lost())
+        connection.channel.connectionLost(lost())
         self.assertEqual(self.served.outcome, "cancelled")
         self.assertEqual(self.api.engine.running, ())
 
@@ -328,7 +328,7 @@ class HijackTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
 
-def _lost() -> Any:
+def lost() -> Any:
     from twisted.internet.error import ConnectionLost
     from twisted.python.failure import Failure
 

@@ -150,8 +150,11 @@ class Daemon(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._init.start_watchdog(self.reactor)
         self._starting = Deferred.fromCoroutine(self._start())
-        if self.settings.idle_exit and self._is_socket_activated():
-            self._idle.start()
+        if self.settings.idle_exit:
+            if self._is_socket_activated():
+                self._idle.start()
+            else:
+                self.log.warn("--idle-exit has no effect: only fd:// hosts can start this again")
 
     def stopService(self) -> Deferred[None]:
         """End: no new requests, running ones get `shutdown_timeout`, unix sockets are removed."""
@@ -163,14 +166,18 @@ class Daemon(Service):
 
     def reload(self) -> None:
         """Load the certificates again (SIGHUP); what is wrong with them is logged."""
-        self._init.reloading()
+        serving = self.engine.activation.active
+        if serving:
+            # Until then init waits for the first READY=1, which this must not send too early.
+            self._init.reloading()
         try:
             self.server.reload()
             self.log.info("reloaded the certificates")
         except BadCertificate as error:
             self.log.error("kept the old certificates: {error}", error=error.message)
         finally:
-            self._init.ready()
+            if serving:
+                self._init.ready()
 
     def _serveapi(self) -> Job:
         """Make and configure the job `serveapi`."""

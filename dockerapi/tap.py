@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import IService
@@ -29,6 +29,11 @@ class Options(usage.Options):
         self.given: dict[str, Any] = {}
         super().__init__()  # type: ignore[no-untyped-call]
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse `options` (those of the process unless given), also as Go's flags are written."""
+        given = sys.argv[1:] if options is None else options
+        super().parseOptions(_without_go_spellings(given))  # type: ignore[no-untyped-call]
+
     def opt_version(self) -> None:
         """Print the version and exit."""
         print(f"dockerapi {__version__}")
@@ -50,6 +55,41 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check the values, so that what is wrong shows with the usage."""
         self["settings"] = self.settings()
+
+
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+
+
+def _without_go_spellings(arguments: Sequence[str]) -> list[str]:
+    """Return `arguments` with ``--flag=true``, ``-D=true`` and ``-H=value`` as getopt wants them.
+
+    A flag that is false is left out, or negated where it can be. Raises `usage.UsageError`.
+    """
+    by_name = {f"--{option.name}": option for option in options()}
+    by_name |= {f"-{option.short}": option for option in options() if option.short is not None}
+    plain: list[str] = []
+    is_value = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        option = None if is_value else by_name.get(name)
+        is_value = option is not None and not equals and option.kind is not Kind.FLAG
+        if option is None or not equals:
+            plain.append(argument)
+        elif option.kind is Kind.FLAG:
+            plain += _plain_flag(option, value)
+        else:
+            plain += [name, value]
+    return plain
+
+
+def _plain_flag(option: Option, value: str) -> list[str]:
+    if value.lower() in _TRUE:
+        return [f"--{option.name}"]
+    if value.lower() not in _FALSE:
+        raise usage.UsageError(
+            f"invalid argument {value!r} for --{option.name}: want true or false"
+        )
+    return [f"--no-{option.name}"] if option.negation else []
 
 
 def _adder(option: Option) -> Callable[[Options, str], None]:

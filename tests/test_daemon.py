@@ -399,6 +399,12 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(process.wait(5), 128 + signal.SIGTERM)
         self.assertFalse(os.path.exists(self.path))
 
+    def test_idle_exit_of_a_server_that_nobody_would_start_again(self) -> None:
+        process = self.serve("--idle-exit", "0.1")
+        self.assertEqual(get(self.path, "/_ping")[0], 200)
+        self.await_line(process, "--idle-exit has no effect")
+        self.assertIsNone(process.poll())
+
     def test_sighup_keeps_it(self) -> None:
         process = self.serve()
         process.send_signal(signal.SIGHUP)

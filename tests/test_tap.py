@@ -44,6 +44,15 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(settings.hosts, ("unix:///a", "fd://", "tcp://"))
         self.assertEqual(settings.listen_on, (*settings.hosts, "endpoint://tcp:1"))
 
+    def test_flags_as_go_writes_them(self) -> None:
+        settings = self.parse("-H=unix:///a=b", "--tlsverify=true", "-D=1", "--tls=false")
+        self.assertEqual(settings.hosts, ("unix:///a=b",))
+        self.assertTrue(settings.tlsverify and settings.debug)
+        self.assertFalse(settings.tls)
+        self.assertFalse(self.parse("--buffer-requests=false").buffer_requests)
+        self.assertEqual(self.parse("--group", "--tls=x").group, "--tls=x")
+        self.assertIn("--tls: want true or false", self.refused("--tls=maybe"))
+
     def test_every_option_is_taken(self) -> None:
         values = {
             Kind.NUMBER: "7",

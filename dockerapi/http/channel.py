@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -24,7 +24,7 @@ from dockerapi.http.head import Head, HeadBuffer, Refused, parse
 from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import Peer
 from dockerapi.http.outgoing import Outgoing
-from dockerapi.http.peer import account_of, peer_of
+from dockerapi.http.peer import account_of, has_closed, peer_of
 
 if TYPE_CHECKING:
     from dockerapi.http.factory import HTTPFactory
@@ -61,6 +61,7 @@ class HTTPChannel(Protocol):
         self._waited = 0.0
         self._requests = 0
         self._head_sent = 0.0
+        self._leaving: IDelayedCall | None = None
         self.lost = False
 
     # What the transport calls.
@@ -106,7 +107,7 @@ class HTTPChannel(Protocol):
         elif self._closing or self._exchange is None:
             self._lose()
         else:
-            self._client_left("the client has left")
+            self._client_ended()
 
     def writeConnectionLost(self) -> None:
         """Our half-close is done, or the client cannot receive any more."""
@@ -116,6 +117,8 @@ class HTTPChannel(Protocol):
         self.lost = True
         self._closing = True
         self._factory.closed(self)
+        if self._leaving is not None and self._leaving.active():
+            self._leaving.cancel()
         if self._counted:
             self._factory.connections.leave(self._account)
         words = f"connection lost: {reason.getErrorMessage()}"
@@ -333,7 +336,7 @@ class HTTPChannel(Protocol):
         if self._decoder is not None and len(self._input):
             self._feed_body(self._input.take_all())
         elif self._ended and not len(self._input) and self._exchange is exchange:
-            self._client_left("the client has left")
+            self._client_ended()
 
     def _feed_body(self, data: bytes) -> None:
         assert self._decoder is not None
@@ -364,18 +367,32 @@ class HTTPChannel(Protocol):
 
     # Ends.
 
-    def _client_left(self, reason: str) -> None:
-        """The client ended its side while its request is in progress."""
-        exchange, body = self._exchange, self._body
+    def _client_ended(self) -> None:
+        """The client ended its side while its request is in progress: left, or half-closed."""
         if len(self._input):
             return
-        if self._decoder is not None:
-            self._decoder = self._body = None
-            if body is not None:
-                body.fail(reason)
-        if exchange is not None:
-            self.out.break_off(reason)
-            exchange.mark_gone()
+        exchange = self._exchange
+        if self._decoder is not None or has_closed(self.fileno()):
+            self._client_left(exchange)
+        elif self._leaving is None or not self._leaving.active():
+            clock = self._factory.clock
+            self._leaving = clock.callLater(self._limits.leave_seconds, self._client_left, exchange)
+
+    def _client_left(self, exchange: HTTPExchange | None) -> None:
+        """Nobody waits for the answer of `exchange`: break it off, unless it has ended."""
+        if exchange is None or exchange is not self._exchange or self._duplex is not None:
+            return
+        # What was ready when the client's side ended is sent before anything is cancelled.
+        reason = "the client has left"
+        body, self._body = self._body, None
+        self._decoder = None
+        if body is not None:
+            body.fail(reason)
+        self.out.break_off(reason)
+        exchange.mark_gone()
+        if self._exchange is exchange:
+            self._break_off(reason)
+            self._lose()
 
     def _break_off(self, reason: str) -> None:
         """End the exchange in progress without its answer."""

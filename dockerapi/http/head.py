@@ -20,6 +20,10 @@ class Refused(Exception):
         self.message = message
 
 
+#: What a request line can begin with; CR and LF are refused with the line that they end.
+_FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r\n")
+
+
 class HeadBuffer:
     """Bytes that wait to be read as heads; cuts off one head at a time."""
 
@@ -53,6 +57,8 @@ class HeadBuffer:
         if not data:
             return None
         if not self._scanned:
+            if data[0] not in _FIRST_BYTES:
+                raise Refused(400, "malformed request: not a request line of HTTP/1.1")
             size = self._plain_head(data)
             if size:
                 self._lines = 1

@@ -26,6 +26,8 @@ class Limits:
     :ivar head_seconds: from a connection's start, or a head's first byte, to the head's end.
     :ivar idle_seconds: between two requests.
     :ivar body_seconds: the longest pause in a body that its reader waits for.
+    :ivar leave_seconds: how long an answer may still take after its client ended its side: one that
+        only said that it has no more requests (``printf | socat``) gets its answer.
     :ivar linger_seconds: how long a client may take to close after us.
     :ivar settle_seconds: from a hijack's head to its first bytes, so that a client (docker-py)
         that would lose what it reads together with the head has read the head by itself.
@@ -45,5 +47,6 @@ class Limits:
     head_seconds: float = 30.0
     idle_seconds: float = 300.0
     body_seconds: float = 300.0
+    leave_seconds: float = 0.5
     linger_seconds: float = 5.0
     settle_seconds: float = 0.002

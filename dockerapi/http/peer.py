@@ -5,6 +5,7 @@ Rule: only what the kernel or a finished TLS handshake vouches for.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Any
@@ -40,6 +41,15 @@ def account_of(transport: ITransport) -> object:
     if isinstance(address, IPv4Address | IPv6Address):
         return address.host
     return _unix_peer(transport, "").uid
+
+
+def has_closed(descriptor: int) -> bool:
+    """Tell whether the peer has certainly closed both directions; on TCP that cannot be seen."""
+    if descriptor < 0:
+        return False
+    poller = select.poll()
+    poller.register(descriptor, 0)
+    return bool(poller.poll(0))
 
 
 def _unix_peer(transport: Any, listener: str) -> Peer:

@@ -21,6 +21,12 @@ from twisted.python.failure import Failure
 #: Twisted's class has no types; what it calls below is its own.
 _TLS: Any = TLSMemoryBIOProtocol
 
+#: What a client that speaks plain HTTP is told, in net/http's words.
+_PLAIN_ANSWER = (
+    b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\n"
+    b"Client sent an HTTP request to an HTTPS server.\n"
+)
+
 
 class HalfCloseTLS(_TLS):  # type: ignore[misc]
     """A TLS transport whose two directions end one by one.
@@ -29,6 +35,7 @@ class HalfCloseTLS(_TLS):  # type: ignore[misc]
     """
 
     disconnecting: bool
+    _untouched = True
     _peer_ended = False
     _we_ended = False
 
@@ -59,7 +66,13 @@ class HalfCloseTLS(_TLS):  # type: ignore[misc]
 
     def dataReceived(self, data: bytes) -> None:
         """Take records; after the peer's close_notify nothing is expected, and dropped."""
-        if not self._peer_ended:
+        if self._untouched:
+            self._untouched = False
+            if data[:1].isalpha():
+                self.transport.write(_PLAIN_ANSWER)
+                self._aborted = True
+                self.transport.loseConnection()
+        if not self._peer_ended and not self._aborted:
             super().dataReceived(data)
 
     def loseWriteConnection(self) -> None:

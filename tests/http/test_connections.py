@@ -411,7 +411,9 @@ class TlsTests(ConnectionMixin, TestCase):
             client.sendall(get(b"/ok"))
             return receive_all(client)
 
-        self.assertNotIn(b"HTTP", await in_thread(run))
+        answer = await in_thread(run)
+        self.assertTrue(answer.startswith(b"HTTP/1.0 400 "))
+        self.assertIn(b"Client sent an HTTP request to an HTTPS server.", answer)
         self.assertEqual(self.requests, [])
         self.assertEqual(self.flushLoggedErrors(SSL.Error), [])
 

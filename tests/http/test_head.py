@@ -48,6 +48,8 @@ REFUSED = {
     "unknown method": get(method=b"FOO"),
     "connect": get(b"docker:80", method=b"CONNECT"),
     "empty line first": b"\r\n" + get(),
+    "tls hello without a line's end": b"\x16\x03\x01\x02",
+    "first byte": b"\xff",
     "tls hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n",
 }
 

@@ -10,11 +10,12 @@ import msgspec
 
 from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Exit, Status
 from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.creation import check, check_name, new_container
+from dockerapi.local.containers.inspection import Inspection
 from dockerapi.local.containers.lifecycle import Images, Lifecycle
 from dockerapi.local.containers.listing import Listing, disk_usage
 from dockerapi.local.containers.mounts import check_sources
@@ -22,7 +23,6 @@ from dockerapi.local.containers.names import choose_name
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.top import top
-from dockerapi.local.containers.views import inspect_document
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import (
     ContainerRequest,
@@ -57,6 +57,7 @@ class Operations:
         self._lifecycle = lifecycle
         self._control = control
         self._listing = listing
+        self._inspection = Inspection(lifecycle)
         self._images = images
 
     def register(self, engine: Engine) -> None:
@@ -181,16 +182,9 @@ class Operations:
         """Answer ContainerInspect."""
         request = await job.request(InspectRequest)
         container = self._registry.get(request.container)
-        directories = self._lifecycle.directories(container)
-        try:
-            lower = ":".join(map(str, await self._lifecycle.layers(container)))
-        except NotFound:
-            lower = ""
-        document = inspect_document(container, directories, lower, request.version)
-        if request.size:
-            size = await in_thread(disk_usage, str(directories.upper))
-            document |= {"SizeRw": size, "SizeRootFs": size}
-        return document
+        return Encoded(
+            await self._inspection.encoded(container, request.version, size=request.size)
+        )
 
     async def top(self, job: Job) -> Answer:
         """Answer ContainerTop."""

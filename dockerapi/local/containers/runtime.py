@@ -19,8 +19,7 @@ from twisted.internet.defer import DeferredList
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.spec import CGROUP_PARENT
-from dockerapi.local.host.pidfd import exit_of
-from dockerapi.local.host.pipes import read_line
+from dockerapi.local.host.pidfd import exit_of, until_readable
 from dockerapi.local.host.spawn import Completed, Spawner, run, spawn
 from dockerapi.local.host.threads import in_thread
 
@@ -162,14 +161,11 @@ async def _open_gate(fifo: Path, pidfd: int) -> bool:
         descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
-    word, end = read_line(descriptor), exit_of(pidfd)
+    word, end = until_readable(descriptor), exit_of(pidfd)
     try:
-        # A process that ended before will not write.
-        await DeferredList(
-            [word.addCallback(lambda _: None), end], fireOnOneCallback=True, consumeErrors=True
-        )
-        # One that was quick has written and ended by now, and may be told of by its end first.
-        opened = word.called or _holds_a_word(descriptor)
+        # A process that ended before will not write; one that was quick has done both by now.
+        await DeferredList([word, end], fireOnOneCallback=True, consumeErrors=True)
+        opened = _holds_a_word(descriptor)
     finally:
         word.cancel()
         end.cancel()

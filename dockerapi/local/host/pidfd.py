@@ -55,7 +55,15 @@ def exit_of(pidfd: int, reactor: IReactorFDSet | None = None) -> Deferred[None]:
     The descriptor stays its caller's. A child is still to be reaped then. Cancelling stops the
     waiting, not the process.
     """
-    return _Readable(reactor if reactor is not None else _reactor(), pidfd).ready
+    return until_readable(pidfd, reactor)
+
+
+def until_readable(descriptor: int, reactor: IReactorFDSet | None = None) -> Deferred[None]:
+    """Return a Deferred that fires when `descriptor` can be read, or its other end is closed.
+
+    Nothing is read; the descriptor stays its caller's.
+    """
+    return _Readable(reactor if reactor is not None else _reactor(), descriptor).ready
 
 
 def open_process(pid: int, start_time: int | None = None) -> int:

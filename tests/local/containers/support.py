@@ -15,7 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest
 
-from dockerapi.engine.answers import Stream
+from dockerapi.engine.answers import Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import NotFound
 from dockerapi.engine.job import Job
@@ -175,7 +175,9 @@ class Rig:
         return self.engine.job(name, *args, envelope=envelope, version=version)
 
     async def job(self, name: str, *args: str, **more: Any) -> Any:
-        return await self.make_job(name, *args, **more).run()
+        """Run a job and return its answer; what is encoded already, decoded."""
+        answer = await self.make_job(name, *args, **more).run()
+        return json.loads(answer.body) if isinstance(answer, Encoded) else answer
 
     async def create(self, *command: str, name: str = "", host: Any = None, **config: Any) -> Any:
         body = {

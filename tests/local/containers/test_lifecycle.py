@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -265,8 +264,8 @@ class LifecycleTests(TestCase):
         await self.rig.job("ContainerStart", "runs")
 
         async def names(query: str) -> list[str]:
-            body = (await self.rig.job("ContainerList", query=query)).body
-            return [row["Names"][0] for row in json.loads(body)]
+            rows = await self.rig.job("ContainerList", query=query)
+            return [row["Names"][0] for row in rows]
 
         self.assertEqual(await names(""), ["/runs"])
         self.assertEqual(await names("all=1"), ["/new", "/runs"])

@@ -1,0 +1,79 @@
+"""ContainerInspect: a container's document, encoded once for as long as it does not change.
+
+Rule: whether it changed is seen on the container itself, so nobody has to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from dockerapi.engine.errors import NotFound
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.lifecycle import Lifecycle
+from dockerapi.local.containers.listing import disk_usage
+from dockerapi.local.containers.views import inspect_document
+from dockerapi.local.host.threads import in_thread
+from dockerapi.model.versions import Version
+
+#: How many documents are remembered at most.
+_REMEMBERED = 256
+
+
+class Inspection:
+    """Makes and remembers the documents of containers."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+        self._remembered: dict[tuple[str, Version], tuple[Callable[[], bool], bytes]] = {}
+
+    async def encoded(self, container: Container, version: Version, *, size: bool) -> bytes:
+        """Return the answer to ContainerInspect; with `size`, the sizes of its layers too."""
+        if size:
+            return await self._with_size(container, version)
+        key = (container.id, version)
+        found = self._remembered.get(key)
+        if found is not None and found[0]():
+            return found[1]
+        body = await self._encode(container, version)
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = (_unchanged(container), body)
+        return body
+
+    async def _encode(self, container: Container, version: Version, **sizes: int) -> bytes:
+        directories = self._lifecycle.directories(container)
+        try:
+            lower = ":".join(map(str, await self._lifecycle.layers(container)))
+        except NotFound:
+            lower = ""
+        document = inspect_document(container, directories, lower, version)
+        return msgspec.json.encode(document | sizes) + b"\n"
+
+    async def _with_size(self, container: Container, version: Version) -> bytes:
+        upper = str(self._lifecycle.directories(container).upper)
+        used = await in_thread(disk_usage, upper)
+        return await self._encode(container, version, SizeRw=used, SizeRootFs=used)
+
+
+def _unchanged(container: Container) -> Callable[[], bool]:
+    """Return a function that tells whether `container` is as it is now.
+
+    States, sandboxes and configurations are replaced, not changed, but for the status.
+    """
+    before = container.state
+    status, name, sandbox = before.status, container.name, container.sandbox
+    host_config, execs = container.host_config, tuple(container.exec_ids)
+
+    def unchanged() -> bool:
+        return (
+            container.state is before
+            and before.status is status
+            and container.sandbox is sandbox
+            and container.name == name
+            and container.host_config is host_config
+            and tuple(container.exec_ids) == execs
+        )
+
+    return unchanged

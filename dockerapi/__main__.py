@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         return check(arguments[1:])
     options = Options()
     try:
-        options.parseOptions(arguments)  # type: ignore[no-untyped-call]
+        options.parseOptions(arguments)
     except usage.UsageError as error:
         print(f"dockerapi: {error}\nSee 'dockerapi --help'.", file=sys.stderr)
         return 1

@@ -400,9 +400,10 @@ class ProcessTests(SynchronousTestCase):
         self.assertFalse(os.path.exists(self.path))
 
     def test_idle_exit_of_a_server_that_nobody_would_start_again(self) -> None:
-        process = self.serve("--idle-exit", "0.1")
-        self.assertEqual(get(self.path, "/_ping")[0], 200)
+        hosts = ["--host", f"unix://{self.path}", "--idle-exit", "0.1"]
+        process = self.spawn(*self.command, *self.absent, *hosts)
         self.await_line(process, "--idle-exit has no effect")
+        self.assertRaises(subprocess.TimeoutExpired, process.wait, 0.5)
         self.assertIsNone(process.poll())
 
     def test_sighup_keeps_it(self) -> None:

@@ -81,6 +81,9 @@ class AnswerSink:
         self._channel.finish(self._exchange, self._keep)
 
     def abort(self, reason: str) -> None:
-        """Break the connection off, so that the client sees that the body is not whole."""
-        if not self._exchange.done:
+        """Break the connection off, so that the client sees that the body is not whole.
+
+        One whose client has left is ended by its channel, which first sends what was written.
+        """
+        if not self._exchange.done and not self._exchange.gone:
             self._channel.abort(reason)

@@ -532,6 +532,7 @@ class GoneTests(SynchronousTestCase):
         self.failureResultOf(start(sink.write(b"x")), StreamAborted)
         sink.abort("gone")
         self.assertTrue(connection.wire.disconnecting)
+        self.assertFalse(connection.wire.aborted)
 
     def test_all_pipelined_requests_are_answered(self) -> None:
         connection = Connection()

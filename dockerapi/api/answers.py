@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,6 +21,7 @@ from dockerapi.engine.answers import Answer, Encoded, Hijack, Response, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.http.interfaces import Exchange, HeaderList
+from dockerapi.model.versions import adapt, differences
 from dockerapi.wire.duplex import Duplex, Sink, StreamAborted
 from dockerapi.wire.websocket import BadHandshake, WebSocketDuplex, accept_headers
 
@@ -50,7 +52,10 @@ class Answers:
             else:
                 request.respond(route.status, _plus(self._common.plain, cors))
         elif isinstance(answer, Encoded):
-            request.respond(route.status, _plus(self._common.json, cors), answer.body)
+            body = answer.body
+            if differences(route.operation, job.version):
+                body = to_json(adapt(route.operation, job.version, msgspec.json.decode(body)))
+            request.respond(route.status, _plus(self._common.json, cors), body)
         elif isinstance(answer, Stream):
             self._stream(request, answer, cors)
         elif isinstance(answer, Hijack):
@@ -58,6 +63,8 @@ class Answers:
         elif isinstance(answer, Response):
             self._response(request, answer, cors)
         else:
+            if differences(route.operation, job.version):
+                answer = adapt(route.operation, job.version, msgspec.to_builtins(answer))
             request.respond(route.status, _plus(self._common.json, cors), to_json(answer))
 
     def _stream(self, request: Exchange, answer: Stream, cors: HeaderList) -> None:

@@ -6,7 +6,9 @@ Rule: every difference between versions that is not a route's own stands here or
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
 
 
 class Version(NamedTuple):
@@ -36,3 +38,66 @@ NEWEST = Version(1, 55)
 OLDEST = Version(1, 24)
 #: The oldest version that can be asked for.
 ANCIENT = Version(1, 12)
+
+
+class _Change(NamedTuple):
+    """A member of an answer that came or went with a version.
+
+    `path` names it from the top; ``*`` stands for every member of an object, or item of a list.
+    """
+
+    path: str
+    since: Version = Version(0, 0)
+    until: Version = Version(9999, 0)
+
+
+#: What dockerd leaves out of an answer by the client's version. The types that are made for one
+#: version at a time (images, containers) know their own differences.
+_CHANGES: dict[str, tuple[_Change, ...]] = {
+    "SystemInfo": (
+        _Change("Runtimes.*.status", since=Version(1, 44)),
+        _Change("Containerd", since=Version(1, 46)),
+        _Change("FirewallBackend", since=Version(1, 49)),
+        _Change("DiscoveredDevices", since=Version(1, 50)),
+        _Change("NRI", since=Version(1, 53)),
+        _Change("BridgeNfIptables", until=Version(1, 50)),
+        _Change("BridgeNfIp6tables", until=Version(1, 50)),
+        _Change("ContainerdCommit.Expected", until=Version(1, 50)),
+        _Change("RuncCommit.Expected", until=Version(1, 50)),
+        _Change("InitCommit.Expected", until=Version(1, 50)),
+    ),
+    "NetworkInspect": (_Change("Status", since=Version(1, 52)),),
+}
+
+
+@cache
+def differences(operation: str, version: Version) -> tuple[str, ...]:
+    """Return the paths of what an answer of `operation` does not have in `version`."""
+    changes = _CHANGES.get(operation, ())
+    return tuple(c.path for c in changes if not c.since <= version < c.until)
+
+
+def adapt(operation: str, version: Version, answer: Any) -> Any:
+    """Return `answer` (objects, lists and values) without what `version` does not have.
+
+    The answer itself is left as it is: it may be kept for others.
+    """
+    for path in differences(operation, version):
+        answer = _without(answer, path.split("."))
+    return answer
+
+
+def _without(value: Any, path: list[str]) -> Any:
+    """Return `value` without the member at `path`; copies only what changes."""
+    name, rest = path[0], path[1:]
+    if name == "*" and isinstance(value, list):
+        return [_without(item, rest) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if name == "*":
+        return {key: _without(item, rest) for key, item in value.items()}
+    if name not in value:
+        return value
+    if not rest:
+        return {key: item for key, item in value.items() if key != name}
+    return {**value, name: _without(value[name], rest)}

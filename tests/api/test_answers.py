@@ -34,6 +34,14 @@ class WholeTests(SynchronousTestCase):
         self.api.engine.register("ImageList", answering(Encoded(b"[]\n")))
         self.assertEqual(self.api.ask("/images/json").body, b"[]\n")
 
+    def test_a_version_is_not_sent_what_it_did_not_have(self) -> None:
+        network = {"Name": "n", "Status": {"IPAM": {}}}
+        for answer in (network, Encoded(b'{"Name":"n","Status":{"IPAM":{}}}')):
+            api = Api()
+            api.engine.register("NetworkInspect", answering(answer))
+            self.assertEqual(api.ask("/v1.51/networks/n").body, b'{"Name":"n"}\n')
+            self.assertIn(b"Status", api.ask("/v1.52/networks/n").body)
+
     def test_the_rows_status(self) -> None:
         self.api.engine.register("ContainerCreate", answering({"Id": "x"}))
         self.api.engine.register("ContainerStart", answering(None))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
+from dockerapi.model.jsonsyntax import explain
 from dockerapi.model.malformed import Malformed
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ T = TypeVar("T")
 _MISMATCH = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `(?:key in )?\$([^`]*)`)?")
 _GO_KINDS = {"int": "number", "float": "number", "str": "string", "null": "null"}
 _GO_TYPES = {"str": "string", "int": "int64", "float": "float64", "array": "[]string"}
+
+#: Go's int64, which is what every whole number of the API is at most.
+_INT64 = 1 << 63
 
 _Adapt = Callable[[Any], Any]
 
@@ -33,17 +37,26 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     if not body.strip():
         raise Malformed("invalid JSON: EOF")
     try:
-        raw = msgspec.json.decode(body)
+        raw = msgspec.json.decode(_in_utf8(body))
     except msgspec.DecodeError as error:
         if "trailing characters" in str(error):
             raise Malformed("unexpected content after JSON") from None
-        raise Malformed(f"invalid JSON: {error}") from None
+        raise Malformed(f"invalid JSON: {explain(body)}") from None
     except RecursionError:
         raise Malformed("invalid JSON: exceeded max depth") from None
     try:
         return msgspec.convert({} if raw is None else _adapter(cast(Hashable, kind))(raw), kind)
     except msgspec.ValidationError as error:
         raise Malformed(f"invalid JSON: {_in_go(str(error))}") from None
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """Return `body` with U+FFFD in the place of what is no UTF-8, as Go reads it."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode("utf-8", "replace").encode()
+    return body
 
 
 @cache
@@ -65,6 +78,8 @@ def _adapt_to(info: inspect.Type, known: dict[type[Any], _Adapt]) -> _Adapt:
         return _as_it_is if item is _as_it_is else lambda value: _each_value(value, item)
     if isinstance(info, inspect.StructType):
         return _struct_adapter(info, known)
+    if isinstance(info, inspect.IntType):
+        return _within_int64
     return _as_it_is
 
 
@@ -87,6 +102,14 @@ def _struct_adapter(info: inspect.StructType, known: dict[type[Any], _Adapt]) ->
     for field in info.fields:
         members[field.encode_name.lower()] = (field.encode_name, _adapt_to(field.type, known))
     return adapt
+
+
+def _within_int64(value: Any) -> Any:
+    if isinstance(value, int | float) and not -_INT64 <= value < _INT64:
+        raise Malformed(
+            f"invalid JSON: json: cannot unmarshal number {value} into Go value of type int64"
+        )
+    return value
 
 
 def _as_it_is(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from dockerapi.model.malformed import Malformed
 
@@ -31,10 +31,10 @@ class Filters:
             return cls()
         try:
             decoded = json.loads(text)
-        except ValueError:
-            raise Malformed("invalid filter: not a JSON object") from None
+        except (ValueError, RecursionError):
+            raise Malformed("invalid filter") from None
         if not isinstance(decoded, dict):
-            raise Malformed("invalid filter: not a JSON object")
+            raise Malformed("invalid filter")
         values: dict[str, list[str]] = {}
         for name, wanted in decoded.items():
             if name not in allowed:
@@ -65,19 +65,18 @@ class Filters:
     def pattern(self, name: str, *values: str) -> bool:
         """Tell whether `name` is unset, or one of its regular expressions is found in `values`.
 
-        A text that is no regular expression is compared as it is, as dockerd does.
+        A text that is no regular expression is compared as it is, as dockerd does; and so is one
+        that could take Python's engine long (Go's never does).
         """
         wanted = self.get(name)
         if not wanted:
             return True
         for text in wanted:
-            try:
-                found = re.compile(text).search
-            except re.error:
+            found = _search(text)
+            if found is None:
                 if text in values:
                     return True
-                continue
-            if any(found(value) for value in values):
+            elif any(found(value) for value in values):
                 return True
         return False
 
@@ -100,3 +99,29 @@ class Filters:
         if values <= {"0", "false", "f"}:
             return False
         raise Malformed(f"invalid filter '{name}={wanted[0]}'")
+
+
+#: The longest regular expression, and the most choices in one (repetitions and groups): with
+#: none inside another, the time is at most the length of a name to that power.
+_PATTERN_LIMIT = 256
+_CHOICES = 3
+_ESCAPED = re.compile(r"\\[^0-9]")
+_GROUP = re.compile(r"\(\?(?:P<\w+>|:)")
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
+_BEYOND_GO = re.compile(r"\(\?|\\[0-9]")
+
+
+def _search(text: str) -> Callable[[str], object] | None:
+    """Return what finds the regular expression `text`; None where it is none that is safe."""
+    plain = _GROUP.sub("(", _ESCAPED.sub("", text))
+    if (
+        len(text) > _PATTERN_LIMIT
+        or sum(map(plain.count, "*+?{(")) > _CHOICES
+        or _REPEATED_GROUP.search(plain)
+        or _BEYOND_GO.search(plain)
+    ):
+        return None
+    try:
+        return re.compile(text).search
+    except (re.error, OverflowError, RecursionError):
+        return None

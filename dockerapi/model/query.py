@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 from dockerapi.model.malformed import Malformed
 
+#: What Go's Atoi reads: Python's int would also take spaces, underscores and other digits.
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INT64 = 1 << 63
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
 
@@ -43,7 +47,10 @@ class Query:
         text = self.text(name)
         if not text:
             return default
-        try:
-            return int(text)
-        except ValueError:
-            raise Malformed(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+        if _INTEGER.fullmatch(text) is None:
+            raise Malformed(f'strconv.Atoi: parsing "{text}": invalid syntax')
+        # Longer texts are out of range anyway, and Python refuses to read the longest.
+        value = int(text[:32])
+        if not -_INT64 <= value < _INT64:
+            raise Malformed(f'strconv.Atoi: parsing "{text}": value out of range')
+        return value

@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Awaitable, Iterator, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dockerapi.wire.duplex import CHUNK, Duplex, StreamAborted
 
@@ -170,7 +170,7 @@ class Lock(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
         /,
-    ) -> Awaitable[bool | None]: ...
+    ) -> Awaitable[Literal[False]]: ...
 
 
 class WebSocketDuplex:
@@ -200,7 +200,7 @@ class WebSocketDuplex:
             try:
                 for opcode, payload in self._parser.feed(data):
                     await self._frame(opcode, payload)
-                    if self._ended:
+                    if opcode == CLOSE:
                         break
             except ProtocolError as error:
                 await self._close(PROTOCOL_ERROR)

@@ -103,9 +103,14 @@ class Bridge:
             raise InvalidParameter(f"invalid name of a bridge: {settings.bridge!r}")
         around = await submit(self._thread, self._plumbing.look)
         address = self._choose(around, kept, bool(taken))
-        await submit(self._thread, self._plumbing.raise_bridge, address)
         self._firewall = Firewall.find() if settings.firewall else NoFirewall()
-        await self._firewall.apply(self._rules(address))
+        await submit(self._thread, self._plumbing.raise_bridge, address)
+        try:
+            await self._firewall.apply(self._rules(address))
+        except BaseException:
+            if not taken:
+                await submit(self._thread, self._plumbing.remove_bridge)
+            raise
         self._addresses = Addresses(address.network, {address.ip, *taken})
         self.address = address
 

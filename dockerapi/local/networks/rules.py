@@ -141,7 +141,9 @@ def iptables_script(inserted: list[IptablesRule], deleted: list[IptablesRule]) -
         if changes:
             lines.append(f"*{table}")
             lines += [
-                f"{verb} {chain} {shlex.join(rule.arguments)}" for verb, chain, rule in changes
+                # None of our arguments needs quotes (and iptables knows no single ones).
+                f"{verb} {chain} {' '.join(rule.arguments)}"
+                for verb, chain, rule in changes
             ]
             lines.append("COMMIT")
     return "".join(f"{line}\n" for line in lines)

@@ -32,14 +32,16 @@ class Browsers:
 
     def check(self, request: Exchange) -> None:
         """Raise `Forbidden` for a request that a foreign web page may have sent."""
-        peer = request.peer
-        given = request.header(b"host")
-        host = (given or b"").decode("latin-1").lower()
-        # Without a Host (HTTP/1.0) it is no browser.
-        checked = peer.kind != "unix" and peer.certificate is None and given is not None
-        if checked and not self._is_own(host):
+        peer, origin = request.peer, request.header(b"origin")
+        # Host is looked at where a page can lead a browser; without one (HTTP/1.0) it is none.
+        given = None
+        if peer.kind != "unix" and peer.certificate is None:
+            given = request.header(b"host")
+        if given is None and origin is None:
+            return
+        host = (request.header(b"host") or b"").decode("latin-1").lower()
+        if given is not None and not self._is_own(host):
             raise Forbidden(f"the host name {host!r} is not one of this server (--allowed-host)")
-        origin = request.header(b"origin")
         if origin is not None and not self._is_welcome(origin.decode("latin-1"), host):
             raise Forbidden(f"requests from {origin.decode('latin-1')!r} are not allowed")
 

@@ -72,6 +72,14 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(ask(api, "other.example").status, 403)
         self.assertEqual(ask(api_with(allowed_hosts=("*",)), "other.example").status, 200)
 
+    def test_a_client_without_a_host_is_no_browser(self) -> None:
+        connection = api_with().connect(TCP)
+        connection.send(b"GET /info HTTP/1.0\r\n\r\n")
+        self.assertIn(b" 200 OK\r\n", connection.sent)
+        connection = api_with().connect(TCP)
+        connection.send(b"GET /info HTTP/1.0\r\nOrigin: null\r\n\r\n")
+        self.assertIn(b" 403 Forbidden\r\n", connection.sent)
+
     def test_where_hosts_are_not_looked_at(self) -> None:
         api = api_with()
         unix = None

@@ -1,6 +1,6 @@
 """The names of every operation of the API, which are the names of their jobs.
 
-Rule: a name is the operationId of the specification; what dockerd routes besides has a name here too.
+Rule: a name is the operationId of the specification; what dockerd routes besides has one too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Units for systemd, as package data."""

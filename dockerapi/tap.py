@@ -39,6 +39,12 @@ class Options(usage.Options):
         print(f"dockerapi {__version__}")
         raise SystemExit(0)
 
+    opt_v = opt_version
+
+    def opt_h(self) -> None:
+        """Display this help and exit."""
+        self.opt_help()  # type: ignore[no-untyped-call]
+
     def settings(self) -> Settings:
         """Return the settings that the command line and the configuration file make.
 

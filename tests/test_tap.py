@@ -113,6 +113,8 @@ class OptionsTests(SynchronousTestCase):
         with redirect_stdout(output):
             self.assertRaises(SystemExit, self.parse, "--version")
             self.assertRaises(SystemExit, self.parse, "--help")
+            self.assertRaises(SystemExit, self.parse, "-h")
+            self.assertRaises(SystemExit, self.parse, "-v")
         self.assertIn("dockerapi ", output.getvalue())
         for option in options():
             self.assertIn(f"--{option.name}", output.getvalue())

@@ -1,6 +1,6 @@
 """Measure dockerd, podman and this server side by side, and print ratios.
 
-    python -m benchmarks.run [--rows NAME,NAME] [--rounds N] [--json FILE] [--without-podman]
+    python -m benchmarks.run [--row NAME]... [--rounds N] [--json FILE] [--without-podman]
 
 Each row is the median of several rounds in which the servers take turns, so that what else the
 machine does falls on all of them. A ratio is ours to dockerd's; `>` says that more is better.
@@ -14,7 +14,6 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -80,13 +79,14 @@ def prepare(subjects: list[Server]) -> None:
 def main() -> int:
     """Run the benchmark; return 0."""
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    parser.add_argument("--rows", help="only these, by name, with commas")
+    parser.add_argument("--row", action="append", help="only this one, by name; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/latest.json"))
     parser.add_argument("--without-podman", action="store_true")
     options = parser.parse_args()
-    wanted = set(options.rows.split(",")) if options.rows else None
-    chosen: Callable[[rows.Row], bool] = lambda row: wanted is None or row.name in wanted  # noqa: E731
+
+    def chosen(row: rows.Row) -> bool:
+        return not options.row or row.name in options.row
 
     directory = Path(tempfile.mkdtemp(prefix="dockerapi-bench-"))
     reference, ours = servers.dockerd(directory), servers.ours(directory)

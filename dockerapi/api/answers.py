@@ -30,7 +30,7 @@ _log = Logger()
 #: What a connection that is taken over without an upgrade is called, frames in it or not.
 _RAW_STREAM = (b"Content-Type", b"application/vnd.docker.raw-stream")
 _UPGRADED = ((b"Connection", b"Upgrade"), (b"Upgrade", b"tcp"))
-#: The operations whose answers have headers of their own, and whose queries nobody reads.
+#: The operations whose answers have headers of their own.
 PINGS = frozenset({"SystemPing", "SystemPingHead"})
 _WEBSOCKETS = frozenset({"ContainerAttachWebsocket"})
 

@@ -37,6 +37,8 @@ from dockerapi.model.envelope import Envelope
 from dockerapi.model.versions import NEWEST, Version
 
 _NOT_FOUND = "page not found"
+#: The operations whose queries nobody reads, as in dockerd, be they well formed or not.
+_QUERYLESS = PINGS | {"SystemInfo", "SystemVersion"}
 
 
 class ApiResource(KleinResource):
@@ -122,7 +124,7 @@ class ApiResource(KleinResource):
             return
         try:
             match = self._router.resolve(request.method, raw_path)
-            if isinstance(match, Match) and match.route.operation not in PINGS:
+            if isinstance(match, Match) and match.route.operation not in _QUERYLESS:
                 check_query(query)
         except BadEscape as error:
             refused = Failure(InvalidParameter(str(error)))

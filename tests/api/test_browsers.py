@@ -155,7 +155,7 @@ class CorsTests(SynchronousTestCase):
 
     def test_errors_have_them_too(self) -> None:
         api = api_with(cors_origins=("https://app.example",))
-        for path in ("/nope", "/version", "/v9.9/info", "/info?%zz"):
+        for path in ("/nope", "/version", "/v9.9/info", "/events?%zz"):
             answer = api.ask(path, PAGE)
             self.assertGreaterEqual(answer.status, 400)
             self.assertEqual(

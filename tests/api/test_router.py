@@ -171,8 +171,9 @@ class PathTests(SynchronousTestCase):
         self.assertEqual((status, text), (400, "invalid semicolon separator in query"))
         self.assertEqual(self.api.jobs, [])
 
-    def test_a_ping_does_not_look_at_its_query(self) -> None:
-        self.assertEqual(self.api.ask("/_ping?%zz;").status, 200)
+    def test_what_has_no_query_does_not_look_at_it(self) -> None:
+        for path in ("/_ping", "/info", "/version"):
+            self.assertEqual(self.api.ask(f"{path}?%zz;").status, 200)
 
     def test_the_query_reaches_the_job_as_it_came(self) -> None:
         self.api.ask("/containers/json?filters=%7B%7D&all=1?")

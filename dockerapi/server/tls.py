@@ -96,7 +96,9 @@ def load_context(files: TlsFiles) -> SSL.Context:
         raise BadCertificate(f"cannot use {files.certificate}: {_reason(error)}") from None
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     if trust is not None:
-        # A ticket would let a client in whose certificate is not looked at again.
+        # A ticket would let a client in whose certificate is not looked at again. Over 1.3 OpenSSL
+        # sends tickets all the same (pyOpenSSL has no call for their number), but they only name
+        # sessions in a cache that is off: nothing can be resumed with them.
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     return context

@@ -148,6 +148,22 @@ class HandshakeTests(TestCase):
         session = (await self.connect(context)).session
         self.assertFalse(session is not None and session.has_ticket)
 
+    async def test_resumes_nothing_when_it_verifies(self) -> None:
+        self.listen(verify=True)
+        context = self.context()
+        context.load_cert_chain(*self.client)
+
+        def resume() -> bool:
+            session = self._connect(context).session
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+            with context.wrap_socket(
+                plain, server_hostname="localhost", session=session
+            ) as connection:
+                self._echo(connection)
+                return bool(connection.session_reused)
+
+        self.assertFalse(await deferToThread(resume))
+
     async def test_reload_serves_the_new_and_drops_nobody(self) -> None:
         certificates = self.listen(verify=False)
         before = await self.connect(self.context())

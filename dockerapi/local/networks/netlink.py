@@ -40,12 +40,14 @@ class Link:
 
     :ivar master: the index of the bridge that it belongs to, 0 for none.
     :ivar alias: the free text that its maker left on it.
+    :ivar running: whether it carries packets.
     """
 
     index: int
     name: str
     master: int
     alias: str
+    running: bool
 
 
 class Netlink:
@@ -267,4 +269,5 @@ def _link(message: Any) -> Link:
         name=message.get_attr("IFLA_IFNAME"),
         master=message.get_attr("IFLA_MASTER") or 0,
         alias=message.get_attr("IFLA_IFALIAS") or "",
+        running=message.get_attr("IFLA_OPERSTATE") == "UP",
     )

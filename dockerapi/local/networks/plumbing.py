@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
 from collections.abc import Collection
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
@@ -25,6 +26,8 @@ PREFIX = "veth"
 _LOOPBACK = 1
 _INSIDE = "eth0"
 _SYS = Path("/proc/sys/net")
+#: How often, and after which pause in seconds, a link is asked whether it carries packets.
+_PATIENCE, _PAUSE = 100, 0.001
 
 
 @attrs.frozen
@@ -122,6 +125,12 @@ class Plumbing:
                 netlink.new_address(link.index, address),
                 netlink.new_default_route(link.index, gateway.ip),
             )
+            for kernel, link_name in (
+                (inside, _INSIDE),
+                (self._netlink, interface),
+                (self._netlink, self._name),
+            ):
+                _wait_until_running(kernel, link_name)
         except BaseException:
             remove_namespace(pin)
             raise
@@ -166,6 +175,19 @@ class Plumbing:
             # It died with its namespace in the meantime.
             if error.errno != errno.ENODEV:
                 raise
+
+
+def _wait_until_running(kernel: Netlink, name: str) -> None:
+    """Wait for a link that was set up to carry packets, for a tenth of a second at most.
+
+    The kernel does that a little later on its own; what is sent before is lost, and the first
+    connection then takes a second.
+    """
+    for _ in range(_PATIENCE):
+        link = kernel.link(name)
+        if link is None or link.running:
+            return
+        time.sleep(_PAUSE)
 
 
 def _open_inside() -> tuple[Netlink, int]:

@@ -36,8 +36,6 @@ from dockerapi.model.envelope import Envelope
 from dockerapi.model.versions import NEWEST, Version
 
 T = TypeVar("T")
-#: Subnets for which no other engine on this host has rules.
-POOLS = (AddressPool(IPv4Network("10.214.0.0/16"), 24),)
 #: Seconds after which a connection counts as blocked.
 BLOCKED = 0.7
 
@@ -51,7 +49,9 @@ class Rig:
         self.base = Path(tempfile.mkdtemp(prefix="dockerapi-networks-"))
         self.layout = Layout(self.base / "data", self.base / "run")
         self.layout.make()
-        own = {"bridge": f"dnt{secrets.token_hex(4)}", "pools": POOLS}
+        # A subnet for which no other engine, nor another run of these tests, has rules.
+        subnet = IPv4Network((0x0AD60000 + 256 * random.randrange(1 << 12), 24))
+        own = {"bridge": f"dnt{secrets.token_hex(4)}", "pools": (AddressPool(subnet, 24),)}
         self.settings = NetworkSettings(**own | settings)
         self.engine = Engine(logging=False)
         self.engine.activation.activate()

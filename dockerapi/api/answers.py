@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dockerapi.api.headers import CommonHeaders
-from dockerapi.api.json import to_json
+from dockerapi.api.json import escape_html, to_json
 from dockerapi.api.route import Route
 from dockerapi.engine.answers import Answer, Encoded, Hijack, Response, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
@@ -158,5 +158,5 @@ def _broken(failure: Failure, stream: Sink) -> None:
 
 
 def _error_line(message: str) -> bytes:
-    line = to_json({"errorDetail": {"message": message}, "error": message})
+    line = escape_html(to_json({"errorDetail": {"message": message}, "error": message}))
     return line.removesuffix(b"\n") + b"\r\n"

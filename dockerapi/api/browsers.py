@@ -27,7 +27,7 @@ class Browsers:
     def __init__(self, origins: Sequence[str], allowed_hosts: Sequence[str]) -> None:
         self._origins = frozenset(origins)
         name = socket.gethostname().lower()
-        own = {"localhost", name, name.partition(".")[0], socket.getfqdn().lower()}
+        own = {"localhost", name, name.partition(".")[0]}
         self._hosts = (own | {host.lower() for host in allowed_hosts}) - {""}
 
     def check(self, request: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""JSON as Go's encoder writes it: safe inside HTML, and ended by a newline."""
+"""JSON as dockerd writes it: line separators escaped, and ended by a newline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def to_json(value: Any) -> bytes:
-    """Return `value` as JSON with ``<``, ``>`` and ``&`` escaped, and a newline.
+    """Return `value` as JSON with U+2028 and U+2029 escaped, and a newline.
 
-    These three, and U+2028 and U+2029, can only stand inside strings.
+    Source: Go's encoder without HTML escapes, as dockerd uses it.
     """
     try:
         encoded = _encode(value)
@@ -24,10 +24,17 @@ def to_json(value: Any) -> bytes:
     return encoded + b"\n"
 
 
+def escape_html(encoded: bytes) -> bytes:
+    """Escape ``<``, ``>`` and ``&``, as dockerd does in the lines of streams.
+
+    These can only stand inside strings.
+    """
+    for character in (b"<", b">", b"&"):
+        encoded = encoded.replace(character, b"\\u00%02x" % ord(character))
+    return encoded
+
+
 _ESCAPES = (
-    (b"<", b"\\u003c"),
-    (b">", b"\\u003e"),
-    (b"&", b"\\u0026"),
     ("\u2028".encode(), b"\\u2028"),
     ("\u2029".encode(), b"\\u2029"),
 )

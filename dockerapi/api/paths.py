@@ -30,12 +30,12 @@ def check_query(raw: bytes) -> None:
 
 
 def decode(raw: bytes) -> str:
-    """Return the path that `raw` escapes; bytes that are no UTF-8 become surrogates.
+    """Return the path that `raw` escapes; bytes that are no UTF-8 become U+FFFD.
 
     Raises `BadEscape`.
     """
     check_escapes(raw)
-    return unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
+    return unquote_to_bytes(raw).decode("utf-8", "replace")
 
 
 def clean(path: str) -> str:

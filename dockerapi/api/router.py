@@ -116,7 +116,7 @@ class Router:
             return None
         cleaned = clean(path)
         if cleaned != path:
-            return Redirect(cleaned.encode("utf-8", "surrogateescape"))
+            return Redirect(cleaned.encode())
         try:
             endpoint, values = self._adapter.match(path, method.decode("latin-1"))
         except (NotFound, MethodNotAllowed, RequestRedirect):

@@ -95,7 +95,13 @@ class LocalBackend:
             insecure_registries=self._settings.insecure_registries,
             registry_mirrors=self._settings.registry_mirrors,
         )
-        self._system = System(engine, settings, self._count, lambda: self.containers.runtime)
+        self._system = System(
+            engine,
+            settings,
+            self._count,
+            lambda: self.containers.runtime,
+            lambda: [*self.containers.problems, *self._networks.problems],
+        )
 
     def register(self, engine: Engine) -> None:
         """Register every operation that this engine can do."""

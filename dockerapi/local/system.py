@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,22 @@ class System:
         settings: SystemSettings,
         count: Callable[[], Counts],
         runtime: Callable[[], str],
+        problems: Callable[[], Sequence[str]],
     ) -> None:
+        """Take what `/info` asks of the other parts when it is asked.
+
+        :param runtime: the name of the runtime in use.
+        :param problems: why parts of this engine do not work here.
+        """
         self._engine = engine
         self._settings = settings
         self._count = count
         self._runtime = runtime
+        self._problems = problems
         self._name = socket.gethostname()
         self._version = Encoded(b"")
         self._constant: dict[str, Any] = {}
+        self._warnings: Sequence[str] = ()
 
     async def start(self) -> None:
         """Look at the host, and make what does not change."""
@@ -77,6 +85,7 @@ class System:
         identity = await in_thread(_identity, Path(self._settings.data_root))
         self._version = Encoded(msgspec.json.encode(self._version_document(host)) + b"\n")
         self._constant = self._constant_document(host, identity)
+        self._warnings = host.warnings
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
@@ -96,7 +105,9 @@ class System:
     async def info(self, job: Job) -> Answer:
         """Answer SystemInfo: the constant part from memory, and what changes."""
         counts = self._count()
+        warnings = [*self._warnings, *(f"WARNING: {problem}" for problem in self._problems())]
         return self._constant | {
+            "Warnings": warnings or None,
             "DefaultRuntime": self._runtime(),
             "Containers": counts.running + counts.paused + counts.stopped,
             "ContainersRunning": counts.running,
@@ -195,7 +206,6 @@ class System:
             "RuncCommit": {"ID": tools["runc"].commit},
             "InitCommit": {"ID": init.commit},
             "SecurityOptions": ["name=seccomp,profile=builtin"] if host.seccomp else [],
-            "Warnings": list(host.warnings) or None,
         }
 
     def _registries(self) -> Mapping[str, Any]:

@@ -96,7 +96,7 @@ class PathTests(SynchronousTestCase):
         self.assertEqual(self.names("/volumes/a%20b%3F%23", "VolumeInspect"), ("a b?#",))
         self.assertEqual(self.names("/volumes/a+b", "VolumeInspect"), ("a+b",))
         self.assertEqual(self.names("/volumes/%C3%A9", "VolumeInspect"), ("é",))
-        self.assertEqual(self.names("/volumes/%FF", "VolumeInspect"), ("\udcff",))
+        self.assertEqual(self.names("/volumes/%FF", "VolumeInspect"), ("\ufffd",))
 
     def test_empty_names(self) -> None:
         self.assertEqual(self.names("/volumes/", "VolumeInspect"), ("",))

@@ -135,7 +135,7 @@ class HeaderTests(SynchronousTestCase):
             self.assertEqual(answer.header(b"content-type"), b"application/json")
             self.assertIsInstance(json.loads(answer.body), dict)
 
-    def test_json_is_safe_inside_html(self) -> None:
+    def test_json_is_as_dockerd_writes_it(self) -> None:
         self.api.engine.register("SystemInfo", answering({"ID": "<&>\u2028\udcff"}))
         body = self.api.ask("/info").body
-        self.assertEqual(body, b'{"ID":"\\u003c\\u0026\\u003e\\u2028\xef\xbf\xbd"}\n')
+        self.assertEqual(body, b'{"ID":"<&>\\u2028\xef\xbf\xbd"}\n')

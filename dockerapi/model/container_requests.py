@@ -14,6 +14,7 @@ from dockerapi.model.containers import CreateBody
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
+from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.query import Query
 from dockerapi.model.versions import Version
@@ -32,17 +33,18 @@ class CreateRequest:
     """ContainerCreate.
 
     :ivar name: the wanted name; empty for one that the engine chooses.
+    :ivar platform: what the image has to be for; None for any.
     :ivar received: the body as it came.
     """
 
     name: str
-    platform: str
+    platform: Platform | None
     body: CreateBody
     received: bytes
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
-        """Read the request; raise `Malformed` for a body that is no such JSON."""
+        """Read the request; raise `Malformed` for a body or a platform that is none."""
         query = Query(envelope.query)
         media_type = (envelope.header(b"content-type") or b"application/json").partition(b";")[0]
         if media_type.strip().lower() != b"application/json":
@@ -52,7 +54,9 @@ class CreateRequest:
             )
         received = await envelope.read()
         body = decode_json(received, CreateBody)
-        return cls(query.text("name"), query.text("platform"), body, received)
+        wanted = query.text("platform")
+        platform = Platform.parse(wanted) if wanted else None
+        return cls(query.text("name"), platform, body, received)
 
 
 @attrs.frozen

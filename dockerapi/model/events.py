@@ -19,7 +19,6 @@ from dockerapi.model.versions import Version
 
 #: The types whose events a filter of the same name picks by id or name.
 _OBJECTS = ("container", "network", "volume", "plugin", "daemon", "node", "secret", "service")
-_FILTERS = frozenset((*_OBJECTS, "config", "event", "image", "label", "scope", "type"))
 #: From here on the members `status`, `id` and `from` are gone, and JSON lines have their own type.
 _BARE = Version(1, 52)
 _JSON_SEQUENCE = "application/json-seq"
@@ -61,14 +60,14 @@ class EventsRequest:
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
-        """Read the request; raise `Malformed` for bad times and unknown filters."""
+        """Read the request; raise `Malformed` for bad times and filters; unknown ones are idle."""
         query = Query(envelope.query)
         since = query.text("since")
         until = query.text("until")
         return cls(
             parse_unix("since", since) if since else None,
             parse_unix("until", until) if until else None,
-            Filters.parse(query.text("filters"), _FILTERS),
+            Filters.parse(query.text("filters"), None),
             version,
             _negotiate(envelope.header(b"accept") or b"", version),
         )

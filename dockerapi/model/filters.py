@@ -22,10 +22,11 @@ class Filters:
         }
 
     @classmethod
-    def parse(cls, text: str, allowed: Collection[str]) -> Filters:
+    def parse(cls, text: str, allowed: Collection[str] | None) -> Filters:
         """Read a `filters` parameter; empty text is no filter.
 
-        Raises `Malformed` for what is not such JSON, and for a name that is not in `allowed`.
+        Raises `Malformed` for what is not such JSON, and for a name that is not in `allowed`; None
+        lets all in.
         """
         if not text:
             return cls()
@@ -37,7 +38,7 @@ class Filters:
             raise Malformed("invalid filter")
         values: dict[str, list[str]] = {}
         for name, wanted in decoded.items():
-            if name not in allowed:
+            if allowed is not None and name not in allowed:
                 raise Malformed(f"invalid filter '{name}'")
             if isinstance(wanted, list) and all(isinstance(item, str) for item in wanted):
                 values[name] = wanted

@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+import attrs
 import msgspec
 
-from dockerapi.engine.errors import InvalidParameter
+from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.local.containers.resources import (
@@ -37,6 +38,7 @@ from dockerapi.model.containers import (
     RestartPolicy,
     as_words,
 )
+from dockerapi.model.images import Platform
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
@@ -107,6 +109,17 @@ def check_name(name: str) -> str:
     return bare
 
 
+def check_platform(wanted: Platform, image: Mapping[str, Any], reference: str) -> None:
+    """Raise `NotFound` for an image that is for another platform; clients pull the right one."""
+    actual = Platform(*(image.get(name) or "" for name in ("os", "architecture", "variant")))
+    asked, has = attrs.astuple(wanted), attrs.astuple(actual)
+    if any(one and one != other for one, other in zip(asked, has, strict=True)):
+        raise NotFound(
+            f"image with reference {reference} was found but does not match the specified "
+            f"platform: wanted {wanted}, actual: {actual}"
+        )
+
+
 def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
     """Return the body's config with what its image adds; `image` is an OCI image configuration."""
     config = body.container_config()
@@ -169,6 +182,9 @@ def _check_config(config: ContainerConfig) -> None:
         if _PORT.fullmatch(port) is None:
             number = port.partition("/")[0]
             raise InvalidParameter(f"invalid JSON: invalid port '{number}': invalid syntax")
+    for volume in config.volumes or ():
+        if "\0" in volume:
+            raise InvalidParameter("invalid mount path: it holds a zero byte")
     if config.healthcheck is not None:
         _check_health(config.healthcheck)
 

@@ -161,6 +161,9 @@ def make_sources(points: tuple[MountPoint, ...]) -> None:
 
 def _bind(text: str) -> MountPoint:
     parts = text.split(":")
+    if len(parts) == 1 and text:
+        # A volume without a name.
+        return MountPoint("volume", "", _destination(text, text))
     if len(parts) not in (2, 3) or not all(parts):
         raise EngineError(f"invalid volume specification: '{text}'")
     destination = _destination(parts[1], text)
@@ -182,6 +185,8 @@ def _bind(text: str) -> MountPoint:
 
 
 def _destination(path: str, text: str) -> str:
+    if "\0" in text:
+        raise InvalidParameter("invalid volume specification: it holds a zero byte")
     if not path.startswith("/"):
         raise InvalidParameter(
             f"invalid volume specification: '{text}': invalid mount path: '{path}' "

@@ -14,7 +14,12 @@ from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Exit, Status
 from dockerapi.local.containers.control import Control
-from dockerapi.local.containers.creation import check, check_name, new_container
+from dockerapi.local.containers.creation import (
+    check,
+    check_name,
+    check_platform,
+    new_container,
+)
 from dockerapi.local.containers.inspection import Inspection
 from dockerapi.local.containers.lifecycle import Images, Lifecycle
 from dockerapi.local.containers.listing import Listing, disk_usage
@@ -88,6 +93,8 @@ class Operations:
             raise InvalidParameter("config cannot be empty in order to create a container")
         check(request.body.container_config(), request.body.host_config or HostConfig())
         image = await self._images.resolve(request.body.image)
+        if request.platform is not None:
+            check_platform(request.platform, image.config, request.body.image)
         if request.body.host_config is not None:
             await in_thread(check_sources, request.body.host_config)
         name = name or choose_name(self._registry.taken)

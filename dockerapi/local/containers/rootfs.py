@@ -126,6 +126,8 @@ def prepare(
     mount_root(directories, layers, volatile=options.auto_remove)
     make_sources(container.mounts.points)
     user = resolve_user(directories.merged, config.user, options.group_add or ())
+    for destination in (*(config.volumes or ()), *container.mounts.volumes):
+        make_directories(directories.merged, destination)
     if config.working_dir:
         make_workdir(directories.merged, config.working_dir)
     devices = host_devices(options.devices or ())

@@ -1,0 +1,38 @@
+"""What a create request may ask for, before anything is made."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
+from dockerapi.local.containers.creation import check_platform
+from dockerapi.local.containers.mounts import parse_mounts
+from dockerapi.model.containers import HostConfig
+from dockerapi.model.images import Platform
+
+
+class PlatformTests(SynchronousTestCase):
+    def test_an_image_for_another_platform_is_not_found(self) -> None:
+        image = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+        for wanted in ("linux", "arm64", "linux/arm64", "linux/arm64/v8"):
+            check_platform(Platform.parse(wanted), image, "box")
+        for wanted in ("linux/amd64", "windows/arm64"):
+            error = self.assertRaises(
+                NotFound, check_platform, Platform.parse(wanted), image, "box"
+            )
+            self.assertIn(f"wanted {wanted}, actual: linux/arm64/v8", error.message)
+
+
+class BindsTests(SynchronousTestCase):
+    def test_volumes_with_a_name_and_without(self) -> None:
+        mounts = parse_mounts(HostConfig(binds=["/anonymous", "name:/named", "/host:/bind"]))
+        self.assertEqual(mounts.volumes, ("/anonymous", "/named"))
+        self.assertEqual([point.destination for point in mounts.points], ["/bind"])
+
+    def test_what_is_no_bind(self) -> None:
+        for text in ("", ":/x", "/a:", "a:b:c:d"):
+            with self.assertRaises(EngineError, msg=text):
+                parse_mounts(HostConfig(binds=[text]))
+        for text in ("relative", "/", "/a:/", "/a:/b:zz", "/zero\0byte", "/a:/zero\0byte"):
+            with self.assertRaises(InvalidParameter, msg=text):
+                parse_mounts(HostConfig(binds=[text]))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import attrs
 import msgspec
 
-from dockerapi.engine.errors import InvalidParameter, NotFound
+from dockerapi.engine.errors import InvalidParameter, NotFound, NotSupported
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.local.containers.resources import (
@@ -147,7 +147,7 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
 
 
 def check(config: ContainerConfig, host: HostConfig) -> None:
-    """Raise `InvalidParameter` for what can never be."""
+    """Raise `InvalidParameter` for what can never be, `NotSupported` for what cannot be yet."""
     _check_config(config)
     _check_policy(host)
     check_resources(host)
@@ -155,6 +155,14 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     SecurityOptions.parse(host.security_opt or ())
     device_rules((), host.device_cgroup_rules or (), host.privileged)
     parse_mounts(host)
+    _check_modes(host)
+
+
+def _check_modes(host: HostConfig) -> None:
+    """Raise for namespaces that cannot be; `NotSupported` for another container's."""
+    for mode in (host.network_mode, host.ipc_mode, host.pid_mode):
+        if mode.startswith("container:"):
+            raise NotSupported(f"sharing a namespace ({mode}) is not supported by this engine")
     for kind, mode in (("IPC", host.ipc_mode), ("PID", host.pid_mode), ("UTS", host.uts_mode)):
         allowed = ("", "host", *(("private", "shareable", "none") if kind == "IPC" else ()))
         if mode not in allowed:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
-from dockerapi.local.containers.creation import check_platform
+from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound, NotSupported
+from dockerapi.local.containers.creation import check, check_platform
 from dockerapi.local.containers.mounts import parse_mounts
-from dockerapi.model.containers import HostConfig
+from dockerapi.model.containers import ContainerConfig, HostConfig
 from dockerapi.model.images import Platform
 
 
@@ -21,6 +21,17 @@ class PlatformTests(SynchronousTestCase):
                 NotFound, check_platform, Platform.parse(wanted), image, "box"
             )
             self.assertIn(f"wanted {wanted}, actual: linux/arm64/v8", error.message)
+
+
+class ModeTests(SynchronousTestCase):
+    def test_namespaces_of_other_containers_are_refused_before_anything_is_made(self) -> None:
+        for mode in ("network_mode", "ipc_mode", "pid_mode"):
+            with self.assertRaises(NotSupported, msg=mode):
+                check(ContainerConfig(), HostConfig(**{mode: "container:other"}))
+        for mode in ("ipc_mode", "pid_mode", "uts_mode"):
+            check(ContainerConfig(), HostConfig(**{mode: "host"}))
+            with self.assertRaises(InvalidParameter, msg=mode):
+                check(ContainerConfig(), HostConfig(**{mode: "other"}))
 
 
 class BindsTests(SynchronousTestCase):

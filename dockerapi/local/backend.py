@@ -5,6 +5,7 @@ Rule: a part is started after those it stands on and stopped before them.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import attrs
@@ -24,12 +25,14 @@ from dockerapi.local.networks.service import Networks
 from dockerapi.local.store import Store
 from dockerapi.local.system import Counts, System, SystemSettings
 
+_DEFAULT_ROOT = "/var/lib/dockerapi"
+
 
 @attrs.frozen
 class LocalSettings:
     """What of the settings the embedded engine needs; see docs/configuration.md."""
 
-    data_root: str = "/var/lib/dockerapi"
+    data_root: str = _DEFAULT_ROOT
     exec_root: str = "/run/dockerapi"
     default_runtime: str = ""
     insecure_registries: tuple[str, ...] = ()
@@ -37,6 +40,13 @@ class LocalSettings:
     bip: str = ""
     labels: tuple[str, ...] = ()
     debug: bool = False
+
+
+def bridge_name(data_root: str) -> str:
+    """Return the name of the default bridge: servers with roots of their own do not share one."""
+    if data_root == _DEFAULT_ROOT:
+        return "dockerapi0"
+    return f"da-{hashlib.sha256(data_root.encode()).hexdigest()[:10]}"
 
 
 class LocalBackend:
@@ -58,7 +68,11 @@ class LocalBackend:
             registry_mirrors=settings.registry_mirrors,
         )
         self._networks = Networks(
-            self._store, self._layout, engine, NetworkSettings(bip=settings.bip), reactor
+            self._store,
+            self._layout,
+            engine,
+            NetworkSettings(bridge=bridge_name(settings.data_root), bip=settings.bip),
+            reactor,
         )
         self.containers = Containers(
             self._store,

@@ -121,6 +121,17 @@ class Bridge:
             await submit(self._thread, self._plumbing.remove_bridge)
             self.address = None
 
+    async def mend(self, links: Collection[str]) -> None:
+        """Make the bridge and its rules again where somebody else took them away.
+
+        `links` are those of its containers, which are put back on it.
+        """
+        if self.address is None:
+            raise EngineError("the default bridge is not up")
+        await submit(self._thread, self._plumbing.raise_bridge, self.address)
+        await self._firewall.apply(self._rules(self.address))
+        await submit(self._thread, self._plumbing.attach_links, links)
+
     async def make(self) -> Prepared:
         """Make a namespace on the bridge: address and default route set, links up."""
         if self.address is None:

@@ -168,6 +168,12 @@ class Plumbing:
             elif owned and link.master == self._bridge and link.name.startswith(PREFIX):
                 self._delete(link)
 
+    def attach_links(self, names: Collection[str]) -> None:
+        """Put the links `names` on the bridge, those that there are."""
+        for link in self._netlink.links():
+            if link.name in names and link.master != self._bridge:
+                self._netlink.execute(netlink.set_link(link.index, master=self._bridge))
+
     def _delete(self, link: Link) -> None:
         try:
             self._netlink.execute(netlink.delete_link(link.index))

@@ -6,14 +6,17 @@ namespace; `start` brings the kernel and the database together again.
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -69,6 +72,7 @@ class Networks:
         self._sandboxes: dict[str, Sandbox] = {}
         #: Namespaces made ahead, by the name of their network.
         self._stock: dict[str, Pool[Prepared]] = {}
+        self._mending = DeferredLock()
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of the operations of the tag Network."""
@@ -218,9 +222,29 @@ class Networks:
         if stock is None:
             raise EngineError("; ".join(self.problems) or "the networks are not started")
         try:
-            return await stock.take()
+            prepared = await self._take_attached(stock)
         except OSError as error:
             raise EngineError(f"cannot make a network namespace: {error}") from error
+        return prepared
+
+    async def _take_attached(self, stock: Pool[Prepared]) -> Prepared:
+        """Take a namespace; where the bridge was deleted behind our back, make it again first."""
+        try:
+            prepared = await stock.take()
+        except OSError:
+            if self._bridge is None or _is_link(self._settings.bridge):
+                raise
+            await self._mend(self._bridge)
+            prepared = await stock.take()
+        link, bridge = prepared.interface, self._bridge
+        if bridge is not None and link and not _is_attached(link, self._settings.bridge):
+            await self._mend(bridge, link)
+        return prepared
+
+    async def _mend(self, bridge: Bridge, *more: str) -> None:
+        self.log.warn("the bridge {name} was changed; mending it", name=self._settings.bridge)
+        links = {one.interface for one in self._endpoints() if one.interface}
+        await self._mending.run(lambda: Deferred.fromCoroutine(bridge.mend(links | set(more))))
 
     def _find(self, mode: str) -> NetworkRecord:
         wanted = "bridge" if mode in ("", "default") else mode
@@ -268,6 +292,18 @@ class Networks:
             kind = self._networks[endpoint.network].driver
             attributes = {"container": sandbox.container, "name": endpoint.network, "type": kind}
             self._events.publish(Event("network", action, endpoint.network_id, attributes))
+
+
+def _is_link(name: str) -> bool:
+    return Path(f"/sys/class/net/{name}").exists()
+
+
+def _is_attached(interface: str, bridge: str) -> bool:
+    """Tell whether a link is on the bridge (a read of sysfs, some microseconds)."""
+    try:
+        return os.readlink(f"/sys/class/net/{interface}/master").endswith(f"/{bridge}")
+    except OSError:
+        return False
 
 
 def _intact(sandbox: Sandbox) -> bool:

@@ -310,6 +310,25 @@ class RestartTests(Networked):
         await pause(0.1)
         self.assertEqual(await peer_seen(outside.pin, sandbox.path, outside.address), outside.host)
 
+    async def test_a_bridge_that_somebody_deletes_is_mended(self) -> None:
+        rig = await self.started()
+        outside = self.outside(rig)
+        before = await rig.connect(1)
+        kernel = Netlink()
+        self.addCleanup(kernel.close)
+        for number in range(2, 9):
+            # The first takes what was made ahead on the old bridge, the last is made anew.
+            if number in (2, 8):
+                bridge = link(rig.settings.bridge)
+                assert bridge is not None
+                kernel.execute(netlink.delete_link(bridge.index))
+            await rig.connect(number)
+        await pause(0.1)
+        last = await rig.connect(9)
+        for sandbox in (before, last):
+            seen = await peer_seen(outside.pin, sandbox.path, outside.address)
+            self.assertEqual(seen, outside.host)
+
     async def test_after_a_reboot(self) -> None:
         rig = await self.started()
         sandbox = await rig.connect(1)

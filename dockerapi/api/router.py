@@ -99,10 +99,8 @@ class Router:
         Raises `BadEscape`.
         """
         key = (method, raw_path)
-        try:
+        if key in self._remembered:
             return self._remembered[key]
-        except KeyError:
-            pass
         resolved = self._match(method, raw_path)
         if len(self._remembered) >= REMEMBERED:
             self._remembered.clear()

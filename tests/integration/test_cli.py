@@ -241,6 +241,15 @@ class CrashTests(EmbeddedCase):
         self.ok("stop", "stays")
         self.assertEqual(self.ok("wait", "stays").strip(), "9")
 
+    def test_the_server_ends_at_once_while_containers_and_execs_run(self) -> None:
+        self.ok("run", "-d", "--name", "stays", "busybox", "sleep", "100")
+        self.ok("exec", "-d", "stays", "sleep", "100")
+        began = time.monotonic()
+        self.server.stop()
+        self.assertLess(time.monotonic() - began, 10)
+        self.server.start()
+        self.assertEqual(self.status("stays"), "running")
+
     def test_nothing_is_left_behind(self) -> None:
         self.ok("run", "--rm", "busybox", "true")
         self.ok("run", "-d", "--name", "left", "busybox", "sleep", "100")

@@ -7,6 +7,7 @@ numbers are used again.
 from __future__ import annotations
 
 import os
+import select
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -37,9 +38,13 @@ class _Readable:
         self.ready.callback(None)
 
     def connectionLost(self, reason: Failure) -> None:
-        # The kernel may add a hang-up for a process that was reaped; it has ended all the same.
+        # The kernel may add a hang-up for a process that was reaped; it has ended all the same. A
+        # reactor that stops calls this too, for processes that run on: those nobody is told of.
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        ended = bool(poll.poll(0))
         self._close()
-        if not self.ready.called:
+        if ended and not self.ready.called:
             self.ready.callback(None)
 
     def _close(self) -> None:

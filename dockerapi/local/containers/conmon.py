@@ -25,6 +25,10 @@ from dockerapi.local.host.syscalls import StrPath
 OOM_SCORE_ADJ = -999
 
 
+#: Starts conmon in a directory of its container (coreutils; posix_spawn has no such action).
+_ENV = "/usr/bin/env"
+
+
 class RuntimeFailed(EngineError):
     """The runtime could not make or run what it was told to; the text is its own."""
 
@@ -157,7 +161,8 @@ async def launch(
         told, line = _pipe(stack)
         start, go = _pipe(stack)
         ready, socket_is_there = _pipe(stack)
-        argv = watch.argv(conmon, runtime)
+        # conmon writes a file `oom` where it stands, besides the one in its persist directory.
+        argv = [_ENV, "-C", str(watch.directory), *watch.argv(conmon, runtime)]
         variables = {
             **(os.environ if env is None else env),
             "_OCI_SYNCPIPE": str(line.fileno()),

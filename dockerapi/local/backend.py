@@ -16,6 +16,7 @@ from dockerapi.local.containers.attach import Attachments
 from dockerapi.local.containers.container import Status
 from dockerapi.local.containers.execs import Execs
 from dockerapi.local.containers.logs import LogReader
+from dockerapi.local.containers.rootfs import Dns
 from dockerapi.local.containers.service import Containers, ContainerSettings
 from dockerapi.local.event_stream import EventStreams
 from dockerapi.local.images.service import Images
@@ -38,6 +39,9 @@ class LocalSettings:
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     bip: str = ""
+    dns: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     debug: bool = False
 
@@ -80,7 +84,10 @@ class LocalBackend:
             self._images,
             self._networks,
             engine,
-            ContainerSettings(default_runtime=settings.default_runtime),
+            ContainerSettings(
+                default_runtime=settings.default_runtime,
+                dns=Dns(settings.dns, settings.dns_search, settings.dns_opts),
+            ),
             reactor,
         )
         self._join(engine)

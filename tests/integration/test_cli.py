@@ -19,9 +19,10 @@ class EmbeddedCase(SynchronousTestCase):
     """Each test has a server of its own."""
 
     skip = server.missing() or None
+    options: tuple[str, ...] = ()
 
     def setUp(self) -> None:
-        self.server = Server()
+        self.server = Server(*self.options)
         self.addCleanup(self.server.remove)
         self.server.start()
         self.server.import_busybox()
@@ -114,6 +115,20 @@ class RunTests(EmbeddedCase):
         done = self.server.run("create", *options, "busybox", "true")
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"does not match the specified platform", done.stderr)
+
+
+class NameServerTests(EmbeddedCase):
+    options = ("--dns", "192.0.2.1", "--dns-search", "example.org", "--dns-opt", "ndots:3")
+
+    def test_the_servers_option_is_for_containers_that_say_nothing(self) -> None:
+        read = ("busybox", "cat", "/etc/resolv.conf")
+        self.assertEqual(
+            self.ok("run", "--rm", *read),
+            "nameserver 192.0.2.1\nsearch example.org\noptions ndots:3\n",
+        )
+        own = self.ok("run", "--rm", "--dns", "192.0.2.2", *read)
+        self.assertEqual(own.splitlines()[0], "nameserver 192.0.2.2")
+        self.assertNotIn("192.0.2.1", own)
 
 
 class LifeTests(EmbeddedCase):

@@ -84,11 +84,21 @@ class Directories:
 
 
 @attrs.frozen
+class Dns:
+    """Lines of resolv.conf; what is empty is as on the host."""
+
+    servers: Sequence[str] = ()
+    search: Sequence[str] = ()
+    options: Sequence[str] = ()
+
+
+@attrs.frozen
 class Host:
-    """What of the host a start needs to know: the init program and the kind of cgroups."""
+    """What of the host a start needs to know: init program, kind of cgroups, names' servers."""
 
     init: str | None
     unified: bool
+    dns: Dns = attrs.field(factory=Dns)
 
 
 def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bool) -> None:
@@ -140,7 +150,7 @@ def prepare(
         path=directories.merged,
         user=user,
         namespace=namespace,
-        files=_write_files(container, directories, sandbox),
+        files=_write_files(container, directories, sandbox, host.dns),
         mounts=container.mounts.points,
         devices=all_devices() + devices if options.privileged else devices,
         init=init,
@@ -178,7 +188,7 @@ def check_workdir(path: str, workdir: str) -> None:
 
 
 def _write_files(
-    container: Container, directories: Directories, sandbox: Sandbox
+    container: Container, directories: Directories, sandbox: Sandbox, dns: Dns
 ) -> dict[str, Path]:
     """Write hosts, hostname and resolv.conf, and return them by where they are seen."""
     config, host = container.config, container.host_config
@@ -193,9 +203,9 @@ def _write_files(
             directories.resolv_conf,
             resolv_text(
                 resolv,
-                servers=host.dns or (),
-                search=host.dns_search or (),
-                options=host.dns_options or (),
+                servers=host.dns or dns.servers,
+                search=host.dns_search or dns.search,
+                options=host.dns_options or dns.options,
                 own_network=bool(addresses),
             ),
         ),

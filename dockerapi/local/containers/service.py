@@ -25,7 +25,7 @@ from dockerapi.local.containers.probe import choose_runtime, find_init
 from dockerapi.local.containers.reconcile import reconcile
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
-from dockerapi.local.containers.rootfs import Host
+from dockerapi.local.containers.rootfs import Dns, Host
 from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.host.mountns import MountNamespace
 from dockerapi.local.host.spawn import find_program, spawn
@@ -45,10 +45,12 @@ class ContainerSettings:
 
     :ivar default_runtime: ``runc`` or ``crun``; empty for the first that works.
     :ivar init_path: the program for `Init`; empty for the one that is installed.
+    :ivar dns: what containers have in resolv.conf that say nothing about it.
     """
 
     default_runtime: str = ""
     init_path: str = ""
+    dns: Dns = attrs.field(factory=Dns)
 
 
 class Containers:
@@ -101,7 +103,9 @@ class Containers:
         try:
             conmon = find_program("conmon")
             runtime = await self._choose_runtime(conmon)
-            host = Host(find_init(self._settings.init_path), cgroup_support().unified)
+            host = Host(
+                find_init(self._settings.init_path), cgroup_support().unified, self._settings.dns
+            )
             self.lifecycle.tools = Tools(runtime, conmon, host)
         except EngineError as error:
             self.problems.append(error.message)

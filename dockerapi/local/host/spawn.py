@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Protocol, cast
 
 import attrs
@@ -91,6 +92,17 @@ class Process:
             waiter.callback(self._status)
 
 
+@cache
+def _inherited() -> tuple[int, ...]:
+    """Return the descriptors that a child would inherit from whoever started this process."""
+    found = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if number > 2 and os.get_inheritable(number):
+                found.append(number)
+    return tuple(found)
+
+
 def find_program(name: str) -> str:
     """Return the absolute path of a program; raise `MissingProgram` where there is none."""
     # A service's PATH often lacks sbin, where runc, nft and others live.
@@ -128,7 +140,10 @@ def start_child(
     program = os.fspath(argv[0])
     if not os.path.isabs(program):
         program = find_program(program)
-    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    kept = {*streams, *pass_fds}
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+        (os.POSIX_SPAWN_CLOSE, number) for number in _inherited() if number not in kept
+    ]
     for number, passed in enumerate(streams):
         if passed is None:
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY

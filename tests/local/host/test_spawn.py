@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -51,6 +53,18 @@ class RunTests(TestCase):
         numbers = set(map(int, done.stdout.split()))
         self.assertIn(kept, numbers)
         self.assertNotIn(other, numbers)
+
+    def test_what_the_server_inherited_goes_no_further(self) -> None:
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        self.addCleanup(os.close, write)
+        program = (
+            "from dockerapi.local.host.spawn import start_child; import os, sys;"
+            "os.waitpid(start_child(['ls', '/proc/self/fd'], (None, 1, 2), None, ()), 0)"
+        )
+        command = [sys.executable, "-c", program]
+        listed = subprocess.run(command, pass_fds=[write], stdout=subprocess.PIPE, check=True)
+        self.assertNotIn(str(write), listed.stdout.decode().split())
 
     async def test_cancelled_kills(self) -> None:
         running = Deferred.fromCoroutine(run(["sleep", "4711"]))

@@ -6,6 +6,7 @@ connects it when the monitor is there and the process does not run yet, so no ou
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,8 @@ class Attachments:
         container = self._registry.get(request.target)
         if not container.state.running:
             raise Conflict(f"container {container.id} is not running")
-        await resize(self._watch(container), request.height, request.width)
+        if not await resize(self._watch(container), request.height, request.width):
+            raise Conflict(f"container {container.id} is not running")
         self._publish(container, "resize", height=str(request.height), width=str(request.width))
         return None
 
@@ -151,18 +153,28 @@ class Attachments:
         self._events.publish(Event("container", action, container.id, attributes))
 
 
-async def resize(watch: Watch, height: int, width: int) -> None:
-    """Tell a monitor the size of its terminal; raises `EngineError` where nobody listens."""
-    if watch.terminal:
-        await in_thread(_write_control, watch.control_pipe, b"1 %d %d\n" % (height, width))
+async def resize(watch: Watch, height: int, width: int) -> bool:
+    """Tell a monitor the size of its terminal; False where the monitor has ended.
+
+    Raises `EngineError` where it cannot be told.
+    """
+    if not watch.terminal:
+        return True
+    return await in_thread(_write_control, watch.control_pipe, b"1 %d %d\n" % (height, width))
 
 
-def _write_control(path: Path, line: bytes) -> None:
+def _write_control(path: Path, line: bytes) -> bool:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        # No pipe, or nobody who reads it: the end is about to be told.
+        if error.errno in (errno.ENOENT, errno.ENXIO):
+            return False
         raise EngineError(f"the terminal cannot be resized: {error.strerror}") from error
     try:
         os.write(descriptor, line)
+    except BrokenPipeError:
+        return False
     finally:
         os.close(descriptor)
+    return True

@@ -7,6 +7,7 @@ client that stalls holds a descriptor, and nothing else waits for it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -94,6 +95,7 @@ class LogReader:
         self._registry = registry
         self._log_path = log_path
         self._changes = Changes(clock)
+        self._clock = clock
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
@@ -152,14 +154,19 @@ class LogReader:
                 if piece:
                     if shown := renderer.feed(piece):
                         await sink.write(shown)
-                elif follow and runs:
-                    await self._change(container, path, descriptor, offset)
+                elif follow and runs and not _past(view.until):
+                    await self._change(container, path, descriptor, offset, view.until)
                 else:
                     return
 
-    async def _change(self, container: Container, path: Path, descriptor: int, offset: int) -> None:
-        """Return when there may be more to read, or the container has ended."""
+    async def _change(
+        self, container: Container, path: Path, descriptor: int, offset: int, until: int | None
+    ) -> None:
+        """Return when there may be more to read, the container has ended, or it is `until`."""
         change, end = self._changes.next(path), container.next_exit()
+        if until is not None:
+            left = max(0.0, (until - time.time_ns()) / 1e9)
+            change.addTimeout(left, self._clock, onTimeoutCancel=lambda _, __: None)
         either: Deferred[None] = Deferred()
 
         def done(_: object) -> None:
@@ -175,6 +182,11 @@ class LogReader:
         finally:
             change.cancel()
             end.cancel()
+
+
+def _past(moment: int | None) -> bool:
+    """Tell whether `moment`, in nanoseconds since 1970, is over; False for None."""
+    return moment is not None and time.time_ns() >= moment
 
 
 def tail_offset(descriptor: int, lines: int) -> int:

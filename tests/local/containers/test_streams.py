@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -266,8 +267,26 @@ class LogsTests(StreamsCase):
     async def test_no_stream_is_chosen(self) -> None:
         await self.rig.create("true", name="cx")
         message = await self.fails(InvalidParameter, self.rig.job("ContainerLogs", "cx"))
-        self.assertEqual(message, "Bad parameters: you must choose at least one stream")
+        self.assertEqual(message, "must specify at least one of 'stdout' or 'stderr'")
         self.assertEqual((await self.read_logs("stdout=1&follow=1")).data, b"")
+
+    async def test_following_ends_at_until(self) -> None:
+        await self.begin("sh", "-c", "echo early; sleep 100")
+        begun = time.time()
+        following = self.read_logs(f"stdout=1&follow=1&until={begun + 0.7:.9f}")
+        got = await Deferred.fromCoroutine(following).addTimeout(4, reactor)
+        self.assertGreaterEqual(time.time(), begun + 0.7)
+        self.assertEqual(got.frames(), {1: b"early\n"})
+
+    async def test_resize_of_what_is_ending_is_a_conflict(self) -> None:
+        await self.begin("sleep", "100", Tty=True)
+        container = self.rig.containers.registry.get("cx")
+        watch = self.rig.containers.lifecycle.watch(container)
+        watch.control_pipe.rename(watch.control_pipe.with_suffix(".away"))
+        resizing = self.rig.job("ContainerResize", "cx", query="h=10&w=20")
+        self.assertEqual(
+            await self.fails(Conflict, resizing), f"container {container.id} is not running"
+        )
 
 
 class ExecTests(StreamsCase):

@@ -110,7 +110,8 @@ class Control:
             raise Conflict(f"container {container.id} is not running")
         if self._lifecycle.tools is None:
             raise EngineError(self._lifecycle.missing)
-        await self._lifecycle.tools.runtime.check(command, container.id)
+        runtime = self._lifecycle.tools.runtime_of(container.id)
+        await runtime.check(command, container.id)
         container.state = attrs.evolve(container.state, status=status)
         await self._lifecycle.save(container)
         self._lifecycle.publish(container, "pause" if status is Status.PAUSED else "unpause")

@@ -105,7 +105,8 @@ class Execs:
         found = self._get(request.target)
         if not found.running:
             raise Conflict(f"exec process {found.id} is not running")
-        await resize(self._watch(found), request.height, request.width)
+        if not await resize(self._watch(found), request.height, request.width):
+            raise Conflict(f"exec process {found.id} is not running")
         return None
 
     async def start(self, job: Job) -> Answer:
@@ -181,7 +182,7 @@ class Execs:
         monitored = await launch(
             watch,
             tools.conmon,
-            tools.runtime,
+            tools.runtime_of(found.container.id),
             attach=lambda: found.hub.connect(watch.attach_socket),
         )
         found.pid, found.running = monitored.pid, True

@@ -29,10 +29,11 @@ from dockerapi.local.containers.creation import Image
 from dockerapi.local.containers.monitor import End, until_ended
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories, Host, prepare, remove, unmount_root
-from dockerapi.local.containers.runtime import Runtime, StartFailed, start_error
+from dockerapi.local.containers.runtime import RUNTIMES, Runtime, StartFailed, start_error
 from dockerapi.local.containers.security.filters import ANNOTATION, compiled
 from dockerapi.local.containers.spec import runtime_spec
 from dockerapi.local.host.pidfd import open_process, start_time_of
+from dockerapi.local.host.spawn import find_program
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.sandbox import Sandbox
@@ -68,6 +69,18 @@ class Tools:
     runtime: Runtime
     conmon: str
     host: Host
+
+    def runtime_of(self, identity: str) -> Runtime:
+        """Return the runtime that keeps the container `identity`; `runtime` where none does.
+
+        Its state says which one: a server may have been started with another runtime since.
+        Raises `MissingProgram` where it is not installed any more.
+        """
+        for name in RUNTIMES:
+            root = self.runtime.root.parent / name
+            if name != self.runtime.name and (root / identity).exists():
+                return attrs.evolve(self.runtime, name=name, path=find_program(name), root=root)
+        return self.runtime
 
 
 class Running:
@@ -323,7 +336,8 @@ class Lifecycle:
         try:
             if self.tools is not None:
                 private = container.host_config.pid_mode != "host" and not by_force
-                await self.tools.runtime.delete(container.id, by_hand=private)
+                runtime = self.tools.runtime_of(container.id)
+                await runtime.delete(container.id, by_hand=private)
             await in_thread(unmount_root, self.directories(container))
             await self._networks.disconnect(container.id)
         except Exception:

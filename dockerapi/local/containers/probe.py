@@ -16,15 +16,12 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
-from dockerapi.local.containers.runtime import Runtime, plain
+from dockerapi.local.containers.runtime import RUNTIMES, Runtime, plain
 from dockerapi.local.containers.security.seccomp import default_profile
 from dockerapi.local.containers.spec import CGROUP_PARENT
 from dockerapi.local.host.spawn import MissingProgram, Spawner, find_program, run, spawn
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.layout import Layout
-
-#: In the order in which they are tried.
-RUNTIMES = ("crun", "runc")
 
 _log = Logger()
 

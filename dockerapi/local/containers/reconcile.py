@@ -55,7 +55,7 @@ async def reconcile(
     for identity in await in_thread(_strangers, layout, known):
         _log.info("removing what is left of the container {id}", id=identity)
         if lifecycle.tools is not None:
-            await lifecycle.tools.runtime.delete(identity, by_hand=False)
+            await lifecycle.tools.runtime_of(identity).delete(identity, by_hand=False)
         await in_thread(_sweep, layout, identity)
     await networks.reconcile([one.id for one in registry if one.state.running])
 
@@ -69,7 +69,10 @@ def _was_let_go(container: Container, lifecycle: Lifecycle) -> bool:
     except (OSError, ValueError):
         return False
     start_time = start_time_of(pid)
-    waiting = tools is not None and (tools.runtime.root / container.id / "exec.fifo").exists()
+    waiting = False
+    if tools is not None:
+        root = tools.runtime_of(container.id).root
+        waiting = (root / container.id / "exec.fifo").exists()
     if start_time is None or waiting or not _belongs(pid, container.id):
         return False
     container.state = attrs.evolve(
@@ -130,8 +133,10 @@ async def _record_end(container: Container, lifecycle: Lifecycle) -> None:
 async def _clear(container: Container, lifecycle: Lifecycle) -> None:
     """Take away what is left of a start that was not finished, and mounts of what does not run."""
     directories = lifecycle.directories(container)
-    if lifecycle.tools is not None and (lifecycle.tools.runtime.root / container.id).exists():
-        await lifecycle.tools.runtime.delete(container.id, by_hand=False)
+    if lifecycle.tools is not None:
+        runtime = lifecycle.tools.runtime_of(container.id)
+        if (runtime.root / container.id).exists():
+            await runtime.delete(container.id, by_hand=False)
     await in_thread(unmount_root, directories)
 
 

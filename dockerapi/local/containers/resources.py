@@ -169,7 +169,8 @@ def resources_spec(host: HostConfig) -> dict[str, Any]:
         mems=host.cpuset_mems,
     )
     resources = _set(memory=memory, cpu=cpu)
-    if host.pids_limit:
+    # 0 and less mean no limit, which a new cgroup has; crun does not know -1.
+    if host.pids_limit and host.pids_limit > 0:
         resources["pids"] = {"limit": host.pids_limit}
     return resources
 

@@ -23,8 +23,12 @@ from dockerapi.local.host.pidfd import exit_of, until_readable
 from dockerapi.local.host.spawn import Completed, Spawner, run, spawn
 from dockerapi.local.host.threads import in_thread
 
+#: In the order in which they are tried; each keeps its state in a directory of its name.
+RUNTIMES = ("crun", "runc")
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _LOGFMT = re.compile(r'level=error msg="((?:[^"\\]|\\.)*)"')
+_CRUN_NOT_OPENED = re.compile(r"^open executable: (?:Operation not permitted|Permission denied)$")
 _CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found in \$PATH(?:: .*)?")
 
 
@@ -62,8 +66,10 @@ def plain(words: str) -> str:
     if found:
         return str(found[-1]).replace('\\"', '"').replace("\\\\", "\\")
     line = words.strip().splitlines()[-1] if words.strip() else "the runtime failed"
+    line = line.removeprefix("crun: ")
     line = _CRUN_NOT_FOUND.sub(r'exec: "\1": executable file not found in $PATH', line)
-    return line.removeprefix("crun: ")
+    line = _CRUN_NOT_OPENED.sub("exec: permission denied", line)
+    return f"unable to start container process: {line}" if line.startswith("exec: ") else line
 
 
 @attrs.frozen

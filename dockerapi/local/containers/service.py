@@ -27,7 +27,7 @@ from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Dns, Host
 from dockerapi.local.containers.runtime import Runtime
-from dockerapi.local.host.mountns import MountNamespace
+from dockerapi.local.host.mountns import MountNamespace, stop_sharing
 from dockerapi.local.host.spawn import find_program, spawn
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
@@ -148,6 +148,8 @@ class Containers:
         if self._namespace is not None:
             self._namespace.close()
             self._namespace = None
+        # An earlier server may have shared it for another runtime's sake.
+        stop_sharing(self._layout.containers)
 
     async def stop_all(self, timeout: int | None = None) -> None:
         """Stop every container that runs (``--stop-containers``)."""

@@ -95,7 +95,8 @@ def process_spec(
     return {
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": list(arguments),
-        "env": list(environment),
+        # Runtimes differ in what HOME is for users that have no entry; dockerd's is /.
+        "env": merge_environment([f"HOME={user.home}"], environment),
         "cwd": cwd,
         "capabilities": {"bounding": granted, "effective": held, "permitted": held},
         "noNewPrivileges": SecurityOptions.parse(host.security_opt or ()).no_new_privileges,
@@ -149,19 +150,19 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
         ),
         _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *access),
         _mount("/sys/fs/cgroup", cgroup_type, *access, "nosuid", "noexec", "nodev"),
+        # Of the host's namespace where that is shared: the host itself need not have it mounted.
+        _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ]
     if host.ipc_mode == "host":
-        mounts += [_bind(Path("/dev/mqueue"), "/dev/mqueue"), _bind(Path("/dev/shm"), "/dev/shm")]
-    else:
-        mounts.append(_mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"))
-        if host.ipc_mode != "none":
-            size = f"size={host.shm_size or _DEFAULT_SHM}"
-            mounts.append(
-                _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", size)
-            )
+        mounts.append(_bind(Path("/dev/shm"), "/dev/shm"))
+    elif host.ipc_mode != "none":
+        size = f"size={host.shm_size or _DEFAULT_SHM}"
+        shm = _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", size)
+        mounts.append({**shm, "source": "shm"})
     if root.init is not None:
         mounts.append(_bind(Path(root.init), INIT_PATH, "ro"))
-    mounts += [_bind(path, destination) for destination, path in root.files.items()]
+    own = ["ro"] if host.readonly_rootfs else []
+    mounts += [_bind(path, destination, *own) for destination, path in root.files.items()]
     theirs = {point.destination for point in root.mounts}
     mounts = [mount for mount in mounts if mount["destination"] not in theirs]
     return mounts + [point.to_spec() for point in root.mounts]

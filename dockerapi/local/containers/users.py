@@ -22,11 +22,12 @@ _HIGHEST = 2**31 - 1
 
 @attrs.frozen
 class User:
-    """Numbers that a process runs under; `groups` has `gid` too."""
+    """Numbers that a process runs under; `groups` has `gid` too; `home` is its directory."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
+    home: str = "/"
 
 
 def resolve_user(root: Path, user: str, more_groups: Sequence[str] = ()) -> User:
@@ -37,7 +38,7 @@ def resolve_user(root: Path, user: str, more_groups: Sequence[str] = ()) -> User
     name, _, group = user.partition(":")
     passwd = list(_lines(root, "/etc/passwd", 4))
     groups = list(_lines(root, "/etc/group", 3))
-    login, uid, gid = _find_user(passwd, name)
+    login, uid, gid, home = _find_user(passwd, name)
     supplementary: list[int] = []
     if group:
         gid = _find_group(groups, group)
@@ -54,21 +55,22 @@ def resolve_user(root: Path, user: str, more_groups: Sequence[str] = ()) -> User
             supplementary.append(number)
     if gid not in supplementary:
         supplementary.insert(0, gid)
-    return User(uid, gid, tuple(supplementary))
+    return User(uid, gid, tuple(supplementary), home)
 
 
-def _find_user(passwd: list[list[str]], name: str) -> tuple[str, int, int]:
-    """Return login name (empty where there is no entry), uid and gid."""
+def _find_user(passwd: list[list[str]], name: str) -> tuple[str, int, int, str]:
+    """Return login name (empty where there is no entry), uid, gid and home directory."""
     wanted = _number(name or "0")
     for fields in passwd:
         uid, gid = _number(fields[2]), _number(fields[3])
         if uid is not None and gid is not None and (fields[0] == name or uid == wanted):
-            return fields[0], uid, gid
+            home = fields[5] if len(fields) > 5 and "\0" not in fields[5] else ""
+            return fields[0], uid, gid, home or "/"
     if wanted is None:
         if name.isdecimal():
             raise InvalidParameter("uids and gids must be in range 0-2147483647")
         raise InvalidParameter(f"unable to find user {name}: no matching entries in passwd file")
-    return "", wanted, 0
+    return "", wanted, 0, "/"
 
 
 def _find_group(groups: list[list[str]], name: str) -> int:

@@ -71,8 +71,13 @@ class MountNamespace:
         `shared` stays a mount point where anything is still mounted beneath it.
         """
         self._thread.shutdown()
-        if len(_mounts_beneath(self.shared)) == 1:
-            umount(self.shared, UnmountFlag.DETACH)
+        stop_sharing(self.shared)
+
+
+def stop_sharing(path: Path) -> None:
+    """Make `path` a plain directory again where nothing is mounted beneath it."""
+    if _mounts_beneath(path) == [os.fspath(path.resolve())]:
+        umount(path, UnmountFlag.DETACH)
 
 
 def _share(path: Path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
+from dockerapi.local.containers.runtime import StartFailed
 from tests.local.containers.support import Rig
 
 
@@ -145,6 +146,36 @@ class LifecycleTests(TestCase):
         )
         self.assertIn("100\n100\n", output)
         self.assertIn("size=1024k", output)
+
+    async def test_no_limit_of_processes(self) -> None:
+        output = await self.rig.run("cat", "/sys/fs/cgroup/pids/pids.max", host={"PidsLimit": -1})
+        self.assertEqual((self.rig.status, output), (0, "max\n"))
+
+    async def test_home_of_a_user_without_an_entry(self) -> None:
+        output = await self.rig.run("sh", "-c", "echo $HOME", User="4321:4321")
+        self.assertEqual(output, "/\n")
+        output = await self.rig.run("sh", "-c", "echo $HOME", User="user")
+        self.assertEqual(output, "/home/user\n")
+
+    async def test_a_read_only_root_has_read_only_files(self) -> None:
+        output = await self.rig.run("cat", "/proc/mounts", host={"ReadonlyRootfs": True})
+        options = {line.split()[1]: line.split()[3].split(",")[0] for line in output.splitlines()}
+        for path in ("/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"):
+            self.assertEqual(options[path], "ro", path)
+
+    async def test_ipc_of_the_host(self) -> None:
+        output = await self.rig.run("cat", "/proc/mounts", host={"IpcMode": "host"})
+        self.assertIn(" /dev/mqueue mqueue ", output)
+        self.assertEqual(self.rig.status, 0)
+
+    async def test_a_command_that_may_not_be_run(self) -> None:
+        for command in ("/etc", "/etc/passwd"):
+            await self.rig.create(command, name="cx")
+            starting = self.rig.job("ContainerStart", "cx")
+            message = await self.assertRaisesAsync(StartFailed, starting)
+            # By this word the CLI tells 126 from 125.
+            self.assertIn("permission denied", message)
+            await self.rig.job("ContainerDelete", "cx")
 
     async def test_init(self) -> None:
         output = await self.rig.run("cat", "/proc/1/comm", host={"Init": True})
@@ -371,6 +402,23 @@ class LifecycleTests(TestCase):
         waiting = await self.rig.wait("cx")
         await self.rig.job("ContainerKill", "cx")
         self.assertIn((await waiting)["StatusCode"], (137, 255))
+
+    async def test_another_runtime_after_a_restart(self) -> None:
+        await self.rig.create("sleep", "100", name="cx")
+        await self.rig.job("ContainerStart", "cx")
+        used = self.rig.containers.runtime
+        if used == "runc":
+            raise SkipTest("crun cannot always take over from runc where cgroups are hybrid")
+        await self.rig.stop()
+        self.rig.runtime = "runc"
+        await self.rig.start()
+        registry = self.rig.containers.registry
+        for operation in ("ContainerPause", "ContainerUnpause", "ContainerKill"):
+            await self.rig.job(operation, "cx")
+        await self.rig.job("ContainerStart", "cx")
+        await self.rig.job("ContainerKill", "cx")
+        identity = registry.get("cx").id
+        self.assertFalse((self.rig.layout.run / used / identity).exists())
 
 
 class RuncTests(LifecycleTests):

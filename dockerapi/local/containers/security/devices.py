@@ -93,7 +93,9 @@ def host_devices(devices: Sequence[Device]) -> list[dict[str, Any]]:
             continue
         node = _node(device.path_on_host, inside, access)
         if node is None:
-            raise EngineError(_no_device(device, f'"{device.path_on_host}": not a device node'))
+            there = os.path.exists(device.path_on_host)
+            reason = f'"{device.path_on_host}": not a device node'
+            raise EngineError(_no_device(device, reason if there else "no such file or directory"))
         found.append(node)
     return found
 

@@ -85,7 +85,8 @@ class Attachments:
     async def attach_websocket(self, job: Job) -> Answer:
         """Answer ContainerAttachWebsocket: never framed, all streams unless some are named."""
         request = await job.request(AttachRequest)
-        return self._attach(request, self._registry.get(request.container), framed=False)
+        container = self._registry.get(request.container)
+        return self._attach(request, container, framed=False, leaves=True)
 
     async def resize(self, job: Job) -> Answer:
         """Answer ContainerResize; raises `Conflict` for a container that does not run."""
@@ -98,7 +99,9 @@ class Attachments:
         self._publish(container, "resize", height=str(request.height), width=str(request.width))
         return None
 
-    def _attach(self, request: AttachRequest, container: Container, *, framed: bool) -> Answer:
+    def _attach(
+        self, request: AttachRequest, container: Container, *, framed: bool, leaves: bool = False
+    ) -> Answer:
         keys = parse_detach_keys(request.detach_keys)
         if container.state.status is Status.PAUSED:
             raise Conflict(
@@ -114,6 +117,7 @@ class Attachments:
             output=bool(request.outputs),
             once=config.stdin_once and not config.tty,
             detach=keys if config.tty or request.detach_keys else None,
+            leaves=leaves,
         )
 
         async def serve(duplex: Duplex) -> None:

@@ -20,12 +20,14 @@ class Wanted:
     :ivar output: whether it gets output.
     :ivar once: whether the end of its input is the process'.
     :ivar detach: the keys that leave, or None where there is no terminal.
+    :ivar leaves: whether the end of its input says that it is gone (it cannot half-close).
     """
 
     stdin: bool
     output: bool
     once: bool
     detach: bytes | None
+    leaves: bool = False
 
 
 async def stream(hub: Hub, follower: Follower, duplex: Duplex, wanted: Wanted) -> bool:
@@ -82,13 +84,16 @@ class _Input:
         self._filter = DetachFilter(wanted.detach) if wanted.detach else None
         self.detached = False
         self.gone = False
+        self._ended = False
         self.leave: Callable[[], None] = _stay
 
     async def run(self) -> None:
         try:
             await self._take()
+            self.gone = self._ended and self._wanted.leaves
         except StreamAborted:
             self.gone = True
+        if self.gone:
             self.leave()
 
     async def _take(self) -> None:
@@ -103,6 +108,7 @@ class _Input:
                 self.detached = True
                 self.leave()
                 return
+        self._ended = True
         if not self._wanted.stdin:
             return
         if self._filter is not None and (rest := self._filter.rest()):

@@ -222,6 +222,19 @@ class AttachTests(StreamsCase):
         await self.rig.job("ContainerDelete", "cx")
         await served
 
+    async def test_a_websocket_that_closes_has_left(self) -> None:
+        await self.rig.create("cat", name="cx", OpenStdin=True)
+        await self.rig.job("ContainerStart", "cx")
+        client = Client()
+        query = "stream=1&stdin=1&stdout=1"
+        answer = await self.rig.job("ContainerAttachWebsocket", "cx", query=query)
+        served = self.serve(answer, client)
+        client.send(b"word\n")
+        await until(lambda: client.data == b"word\n")
+        client.send(b"")
+        await served.addTimeout(3, reactor)
+        self.assertTrue(self.rig.containers.registry.get("cx").state.running)
+
     async def test_media_types(self) -> None:
         await self.rig.create("true", name="cx")
         for version, kind in ((Version(1, 41), "raw"), (Version(1, 42), "multiplexed")):

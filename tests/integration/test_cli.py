@@ -98,9 +98,11 @@ class RunTests(EmbeddedCase):
         self.assertEqual(ping.returncode, 0, ping.stdout)
 
     def test_what_is_not_honoured_yet_is_warned_of(self) -> None:
-        done = self.server.run("create", "--restart", "always", "-p", "8080:80", "busybox", "true")
+        options = ("--restart", "always", "-p", "8080:80", "--runtime", "runc")
+        done = self.server.run("create", *options, "busybox", "true")
         self.assertEqual(done.returncode, 0)
-        self.assertIn(b"WARNING", done.stderr)
+        for name in (b"RestartPolicy", b"PortBindings", b"Runtime"):
+            self.assertIn(b"WARNING: HostConfig." + name, done.stderr)
 
     def test_volumes_are_directories_of_the_container(self) -> None:
         options = ("-v", "name:/some/where", "-v", "/any")

@@ -259,6 +259,8 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     for field in _WITHOUT_EFFECT:
         if getattr(host, field):
             yield _without_effect(f"HostConfig.{names[field]}")
+    if body.host_config is not None and body.host_config.runtime:
+        yield _without_effect("HostConfig.Runtime")
     if host.memory_swappiness not in (None, -1):
         yield _without_effect("HostConfig.MemorySwappiness")
     if host.restart_policy.name != "no":

@@ -221,6 +221,9 @@ class ApiResource(KleinResource):
         if request.status:
             # The head is out: who serves the body breaks it off.
             return
+        if status == 304:
+            request.respond(status, (*self._common.plain, *cors))
+            return
         headers, body = errors.body(message, version)
         request.respond(status, (*self._common.plain, *cors, *headers), body)
 

@@ -92,6 +92,7 @@ class ErrorTests(SynchronousTestCase):
         api.engine.register("ContainerStart", failing(errors.NotModified("already")))
         answer = api.ask("/containers/x/start", method="POST")
         self.assertEqual((answer.status, answer.body), (304, b""))
+        self.assertIsNone(answer.header(b"content-type"))
 
     def test_a_defect_is_told_to_the_log_alone(self) -> None:
         api = Api()

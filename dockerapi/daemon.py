@@ -137,7 +137,9 @@ class Daemon(Service):
             return
         self._warn_of_unused_settings()
         raise_descriptor_limit()
-        self._connections = Connections(self._limits)
+        connections = self._connections = Connections(self._limits)
+        if self.api.debug is not None:
+            self.api.debug.variables["connections"] = lambda: {"open": connections.open}
         serving = self._serveapi().run().addErrback(self._serving_failed)
         failure = self.server.listening.failure
         if failure is not None:

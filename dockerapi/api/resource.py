@@ -156,6 +156,8 @@ class ApiResource(KleinResource):
                 self._refuse(request, Failure(), match.version.version, cors)
                 return
         self._log.calling(request, match.path)
+        if self.debug is not None:
+            self.debug.routes.watch(request, match.route)
         envelope = Envelope(
             match.route.method,
             match.path,

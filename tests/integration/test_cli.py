@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import pty
 import select
+import socket
 import subprocess
 import time
 
@@ -131,6 +133,35 @@ class NameServerTests(EmbeddedCase):
         own = self.ok("run", "--rm", "--dns", "192.0.2.2", *read)
         self.assertEqual(own.splitlines()[0], "nameserver 192.0.2.2")
         self.assertNotIn("192.0.2.1", own)
+
+
+class DebugTests(SynchronousTestCase):
+    skip = server.missing() or None
+
+    def test_the_variables_of_a_server(self) -> None:
+        ours = Server("--debug")
+        self.addCleanup(ours.remove)
+        ours.start()
+        ours.docker("version")
+        client = UnixConnection(ours.socket)
+        self.addCleanup(client.close)
+        client.request("GET", "/debug/vars")
+        found = json.loads(client.getresponse().read())
+        self.assertEqual(found["connections"], {"open": 1})
+        self.assertEqual(found["routes"]["GET /version"]["answers"], 1)
+        self.assertEqual(found["jobs"]["SystemVersion"]["started"], 1)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
 
 
 class LifeTests(EmbeddedCase):

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from dockerapi.api.debug import heap, stacks
 from dockerapi.api.debug.latency import ReactorLatency
 from dockerapi.api.debug.profiler import Busy, Profiler
+from dockerapi.api.debug.routes import RouteMetrics
 from dockerapi.engine.engine import Engine
 from dockerapi.http.interfaces import Exchange, Peer
 from dockerapi.wire import pprof
@@ -62,6 +63,7 @@ def may_see(peer: Peer) -> bool:
 class DebugPages:
     """Serves the pages for one engine.
 
+    :ivar routes: counters of the API's routes.
     :ivar variables: further values of `/debug/vars` by name, each from a function.
     """
 
@@ -72,6 +74,7 @@ class DebugPages:
         self._profiler = Profiler(clock)
         self._process = psutil.Process()
         self.latency = ReactorLatency(clock)
+        self.routes = RouteMetrics()
         self.variables: dict[str, Callable[[], object]] = {}
         self._pages: dict[str, Render] = {
             "/debug/vars": self._vars,
@@ -114,6 +117,7 @@ class DebugPages:
             "jobs": {
                 name: attrs.asdict(counters) for name, counters in self._engine.metrics.jobs.items()
             },
+            "routes": self.routes.document(),
             "running": len(self._engine.running),
             "listeners": self._engine.events.listeners,
             "memory": {"rss": memory.rss, "vms": memory.vms},

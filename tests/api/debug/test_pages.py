@@ -64,6 +64,9 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(answer.header(b"content-type"), b"application/json; charset=utf-8")
         found = json.loads(answer.body)
         self.assertEqual(found["jobs"]["SystemInfo"]["started"], 1)
+        route = found["routes"]["GET /info"]
+        self.assertEqual((route["answers"], route["errors"]), (1, 0))
+        self.assertGreater(route["bytes"], 0)
         self.assertEqual(found["connections"], 7)
         self.assertGreater(found["memory"]["rss"], 0)
         self.assertIn("latency", found["reactor"])

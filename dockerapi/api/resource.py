@@ -23,7 +23,7 @@ from dockerapi.api.debug.pages import DebugPages
 from dockerapi.api.headers import CommonHeaders
 from dockerapi.api.log import RequestLog
 from dockerapi.api.paths import BadEscape, check_query
-from dockerapi.api.router import Match, Redirect, Router
+from dockerapi.api.router import Match, Redirect, Router, version_in
 from dockerapi.api.routes import ROUTES
 from dockerapi.api.settings import ApiSettings
 from dockerapi.api.versions import VersionRefused
@@ -117,7 +117,7 @@ class ApiResource(KleinResource):
         raw_path, _, query = target.partition(b"?")
         if self.debug is not None and raw_path.startswith(b"/debug/"):
             if not self.debug.serve(request, target):
-                self._not_found(request, cors)
+                self._not_found(request, raw_path, cors)
             return
         if request.method == b"OPTIONS":
             request.respond(200, (*self._common.plain, *cors))
@@ -137,7 +137,7 @@ class ApiResource(KleinResource):
             location = _quoted(match.location) + (b"?" + query if query else b"")
             request.respond(301, (*self._common.plain, (b"Location", mounted_at + location)))
         else:
-            self._not_found(request, cors)
+            self._not_found(request, raw_path, cors)
 
     def _run(
         self,
@@ -229,8 +229,10 @@ class ApiResource(KleinResource):
         headers, body = errors.body(message, version)
         request.respond(status, (*self._common.plain, *cors, *headers), body)
 
-    def _not_found(self, request: Exchange, cors: HeaderList) -> None:
-        headers, body = errors.body(_NOT_FOUND, NEWEST)
+    def _not_found(self, request: Exchange, raw_path: bytes, cors: HeaderList) -> None:
+        requested = version_in(raw_path)
+        version = NEWEST if requested is None else requested.version
+        headers, body = errors.body(_NOT_FOUND, version)
         request.respond(404, (*self._common.plain, *cors, *headers), body)
 
 

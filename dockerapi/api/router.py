@@ -25,6 +25,12 @@ REMEMBERED = 4096
 _VERSION = re.compile(rb"/v([0-9.]+)(/.*)?", re.DOTALL)
 
 
+def version_in(raw_path: bytes) -> Requested | None:
+    """Return the version that `raw_path` begins with, whatever follows; None for none."""
+    found = _VERSION.fullmatch(raw_path)
+    return None if found is None else Requested.parse(found[1].decode("ascii"))
+
+
 class _AnyPath(BaseConverter):
     """Any text, slashes and nothing at all included: Docker's ``{name:.*}``."""
 

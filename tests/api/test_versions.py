@@ -69,6 +69,8 @@ class VersionTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.body), (404, b"No such container: x\n"))
         self.assertEqual(answer.header(b"content-type"), b"text/plain; charset=utf-8")
         self.assertEqual(api.message("/v1.24/containers/x/json"), (404, "No such container: x"))
+        self.assertEqual(api.ask("/v1.20/nope").body, b"page not found\n")
+        self.assertEqual(api.message("/v1.24/nope"), (404, "page not found"))
         self.assertIn(b"Minimum supported API version is 1.12", api.ask("/v1.11/version").body)
 
     def test_an_old_engine_refuses_newer_clients_as_the_source_does(self) -> None:

@@ -120,7 +120,7 @@ class ApiResource(KleinResource):
                 self._not_found(request, raw_path, cors)
             return
         if request.method == b"OPTIONS":
-            request.respond(200, (*self._common.plain, *cors))
+            self._options(request, raw_path, cors)
             return
         try:
             match = self._router.resolve(request.method, raw_path)
@@ -138,6 +138,17 @@ class ApiResource(KleinResource):
             request.respond(301, (*self._common.plain, (b"Location", mounted_at + location)))
         else:
             self._not_found(request, raw_path, cors)
+
+    def _options(self, request: Exchange, raw_path: bytes, cors: HeaderList) -> None:
+        """Answer OPTIONS, which any path of a version that is served has."""
+        requested = version_in(raw_path)
+        if requested is not None:
+            try:
+                requested.check(self._engine.facts, self._oldest)
+            except VersionRefused:
+                self._refuse(request, Failure(), requested.version, cors)
+                return
+        request.respond(200, (*self._common.plain, *cors))
 
     def _run(
         self,

@@ -83,6 +83,10 @@ class VersionTests(SynchronousTestCase):
             b"client and server don't have same version (client : 1.15, server: 1.14)\n",
         )
 
+    def test_options_need_a_version_that_is_served(self) -> None:
+        self.assertEqual(self.api.ask("/v1.99/info", method="OPTIONS").status, 400)
+        self.assertEqual(self.api.ask("/v1.41/info", method="OPTIONS").status, 200)
+
     def test_the_newest_version_is_the_engines(self) -> None:
         self.api.engine.facts.newest = Version(1, 41)
         self.assertIn("is 1.41", self.api.message("/v1.42/version")[1])

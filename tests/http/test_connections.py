@@ -278,6 +278,8 @@ class ConnectionMixin:
             await deferLater(reactor, 0.05)
         self.assertEqual(self.factory.connections.open, 0)
         self.assertTrue(all(request.done for request in self.requests))
+        # What waits before the first write of a raw stream ends by itself.
+        await deferLater(reactor, 0.02)
 
 
 class TcpTests(ConnectionMixin, TestCase):

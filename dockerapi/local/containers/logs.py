@@ -144,12 +144,15 @@ class LogReader:
             return
         with ExitStack() as stack:
             stack.callback(os.close, descriptor)
-            offset = 0 if tail is None else await in_thread(tail_offset, descriptor, tail)
+            # Who does not follow gets what is there now, and nothing that is written meanwhile.
+            end = os.fstat(descriptor).st_size
+            offset = 0 if tail is None else await in_thread(tail_offset, descriptor, tail, end)
             renderer = Renderer(view)
             while not renderer.past_end:
                 # Whether it runs is asked before reading: what it wrote last is read after.
                 runs = container.state.running
-                piece = await in_thread(os.pread, descriptor, PIECE, offset)
+                size = PIECE if follow else min(PIECE, end - offset)
+                piece = await in_thread(os.pread, descriptor, size, offset)
                 offset += len(piece)
                 if piece:
                     if shown := renderer.feed(piece):
@@ -189,9 +192,8 @@ def _past(moment: int | None) -> bool:
     return moment is not None and time.time_ns() >= moment
 
 
-def tail_offset(descriptor: int, lines: int) -> int:
-    """Return where the last `lines` lines of the log begin, in bytes; reads from its end."""
-    end = os.fstat(descriptor).st_size
+def tail_offset(descriptor: int, lines: int, end: int) -> int:
+    """Return where the last `lines` lines before `end` begin, in bytes; reads from there back."""
     if lines == 0:
         return end
     rest, at_end = b"", True

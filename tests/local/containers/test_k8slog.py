@@ -79,7 +79,7 @@ class TailTests(SynchronousTestCase):
         with tempfile.TemporaryFile() as file:
             file.write(data)
             file.flush()
-            return data[tail_offset(file.fileno(), lines) :]
+            return data[tail_offset(file.fileno(), lines, len(data)) :]
 
     @given(entries, st.integers(0, 14))
     def test_gives_the_last_lines(self, wanted: list[tuple[int, str, bytes]], count: int) -> None:

@@ -111,7 +111,7 @@ def _remove_stale(text: str, path: str) -> None:
         except FileNotFoundError:
             return
         except BlockingIOError:
-            pass
+            pass  # Its queue is full: somebody listens.
     raise BadHost(text, "address already in use: another server listens on it")
 
 

@@ -89,9 +89,14 @@ class Layout:
         return self.containers_run / _checked(identity)
 
     def make(self) -> None:
-        """Make the directories that always are there, searchable but not listable by others."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o711)
-        self.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+        """Make the directories that always are there; others cannot enter either root.
+
+        Who could reach a container's files as another user could run what its root made setuid
+        there (CVE-2021-41091), and read environments and logs.
+        """
+        for path in (self.root, self.run):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o710)
         for path in (self.blobs / "sha256", self.layers, self.containers, self.tmp):
             path.mkdir(parents=True, exist_ok=True, mode=0o711)
         for path in (self.containers_run, self.netns):

@@ -6,6 +6,7 @@ WAL with synchronous=NORMAL loses nothing of that, and only a crash of the host 
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable
@@ -48,6 +49,9 @@ class Store:
         Raises `EngineError` for a database of a newer schema, and for one that is broken.
         """
         try:
+            # It holds environments; SQLite gives its other files the mode of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._path.chmod(0o600)
             connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             try:
                 for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
@@ -56,7 +60,7 @@ class Store:
             except BaseException:
                 connection.close()
                 raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise EngineError(f"the database {self._path} cannot be used: {error}") from error
         self._connection = connection
         self._reactor = self._given_reactor if self._given_reactor is not None else _reactor()

@@ -18,7 +18,7 @@ import msgspec
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.host.pipes import read_line
-from dockerapi.local.host.spawn import Process, memory_file, written
+from dockerapi.local.host.spawn import Process, child_environment, memory_file, written
 from dockerapi.local.host.syscalls import StrPath
 
 #: conmon is hard to kill when memory is short: with it the exit code would be lost.
@@ -164,7 +164,7 @@ async def launch(
         # conmon writes a file `oom` where it stands, besides the one in its persist directory.
         argv = [_ENV, "-C", str(watch.directory), *watch.argv(conmon, runtime)]
         variables = {
-            **(os.environ if env is None else env),
+            **(child_environment() if env is None else env),
             "_OCI_SYNCPIPE": str(line.fileno()),
             "_OCI_STARTPIPE": str(start.fileno()),
         }

@@ -103,6 +103,7 @@ class Host:
 
 def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bool) -> None:
     """Mount a container's root where it is not mounted yet."""
+    directories.home.mkdir(mode=0o710, exist_ok=True)
     for path in (directories.upper, directories.work, directories.merged):
         path.mkdir(mode=0o711 if path is directories.merged else 0o755, parents=True, exist_ok=True)
     if os.path.ismount(directories.merged):
@@ -132,7 +133,7 @@ def prepare(
     """
     config, options = container.config, container.host_config
     directories = Directories.of(layout, container.id)
-    directories.run.mkdir(mode=0o711, parents=True, exist_ok=True)
+    directories.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     mount_root(directories, layers, volatile=options.auto_remove)
     make_sources(container.mounts.points)
     user = resolve_user(directories.merged, config.user, options.group_add or ())

@@ -1,7 +1,7 @@
 """Child processes: posix_spawn, exits by pidfd, output in bounded memory files.
 
-Rule: a child gets exactly the descriptors that it is given, default signals and a session of its
-own; nothing here forks or waits in the reactor's thread.
+Rule: a child gets exactly the descriptors that it is given, few variables, default signals and a
+session of its own; nothing here forks or waits in the reactor's thread.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ OUTPUT_LIMIT = 1024 * 1024
 
 #: Signals that Python ignores, which a child must not inherit as ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+#: What of the server's environment children get. Secrets in it are not theirs, and a runtime
+#: would hand NOTIFY_SOCKET and LISTEN_FDS on to the container.
+_KEPT_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE"})
 
 
 class MissingProgram(EngineError):
@@ -103,6 +108,11 @@ def _inherited() -> tuple[int, ...]:
     return tuple(found)
 
 
+def child_environment() -> dict[str, str]:
+    """Return the environment that children get: of the server's own what is harmless."""
+    return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+
+
 def find_program(name: str) -> str:
     """Return the absolute path of a program; raise `MissingProgram` where there is none."""
     # A service's PATH often lacks sbin, where runc, nft and others live.
@@ -125,7 +135,7 @@ def spawn(
     """Start a child with `argv[0]` as its program (found by `find_program` where relative).
 
     `stdin`, `stdout` and `stderr` are descriptors, /dev/null where None; `pass_fds` are passed
-    under their own numbers; `env` replaces the environment. Takes about 0.6 ms.
+    under their own numbers; `env` replaces `child_environment`. Takes about 0.6 ms.
     """
     return Process(start_child(argv, (stdin, stdout, stderr), env, tuple(pass_fds)))
 
@@ -155,7 +165,7 @@ def start_child(
     return os.posix_spawn(
         program,
         [os.fspath(argument) for argument in argv],
-        os.environ if env is None else env,
+        child_environment() if env is None else env,
         file_actions=actions,
         setsid=True,
         setsigmask=(),

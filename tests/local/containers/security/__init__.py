@@ -1,0 +1,1 @@
+"""Attacks on what keeps containers apart from their host."""

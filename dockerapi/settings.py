@@ -215,6 +215,12 @@ class Settings:
     labels: tuple[str, ...] = _option(
         Kind.LIST, "label", "Label of this engine, as shown by info", key="labels", metavar="K=V"
     )
+    events_history: int = _option(
+        Kind.NUMBER,
+        "events-history",
+        "How many events of the past are kept, across restarts; 0: the latest, in memory only",
+        default=10_000,
+    )
     api_enable_cors: bool = _option(
         Kind.FLAG, "api-enable-cors", "Let browser pages of every origin use the API"
     )
@@ -265,6 +271,8 @@ class Settings:
         """Check what no single value shows; raises `InvalidParameter`."""
         if not 0 < self.backlog <= 2**31 - 1:
             raise InvalidParameter(f"invalid backlog {self.backlog}: want 1 or more")
+        if not 0 <= self.events_history <= 10_000_000:
+            raise InvalidParameter(f"invalid events-history {self.events_history}: want 0 or more")
         for name in ("shutdown_timeout", "idle_exit"):
             if not 0 <= getattr(self, name) < 1e9:
                 raise InvalidParameter(f"invalid {name.replace('_', '-')}: want seconds, 0 or more")

@@ -1,18 +1,16 @@
-"""The events bus: what happens to objects, told to everyone who listens.
+"""The events bus: what happens to objects, told to everyone who listens, in one order.
 
-Rule: publishing never waits; a listener that does not keep up loses its place, not our memory.
+Rule: publishing never waits; a listener that does not keep up loses its queue, not our memory.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
-
-from dockerapi.engine.errors import Unavailable
 
 
 @attrs.frozen
@@ -24,6 +22,7 @@ class Event:
     :ivar actor: the object's id.
     :ivar attributes: its labels, name, image, exit code, ... all in text.
     :ivar time_ns: nanoseconds since 1970.
+    :ivar number: its place in the order of all events of this engine; the bus gives it.
     """
 
     type: str
@@ -32,9 +31,14 @@ class Event:
     attributes: Mapping[str, str] = attrs.field(factory=dict)
     time_ns: int = attrs.field(factory=time.time_ns)
     scope: str = "local"
+    number: int = attrs.field(default=0, eq=False)
 
 
 Wanted = Callable[[Event], bool]
+
+
+class FellBehind(Exception):
+    """A listener's queue was full, and is empty now; see `Subscription.rejoin`."""
 
 
 class Subscription:
@@ -50,7 +54,7 @@ class Subscription:
         self._closed = False
 
     def offer(self, event: Event) -> None:
-        """Queue `event` when it is wanted; past the limit the subscription ends."""
+        """Queue `event` when it is wanted; past the limit the queue is given up."""
         if self._overrun or self._closed or not self._wanted(event):
             return
         if len(self._queue) >= self._limit:
@@ -63,11 +67,11 @@ class Subscription:
     async def next(self) -> Event | None:
         """Return the next event, or None once the subscription or the bus is closed.
 
-        Raises `Unavailable` when this listener fell too far behind.
+        Raises `FellBehind` when events were lost.
         """
         while True:
             if self._overrun:
-                raise Unavailable("this listener fell too far behind the events")
+                raise FellBehind
             if self._queue:
                 return self._queue.popleft()
             if self._closed:
@@ -77,6 +81,11 @@ class Subscription:
                 await self._waiting
             finally:
                 self._waiting = None
+
+    def rejoin(self) -> int:
+        """Queue again what comes after the event whose number this returns."""
+        self._overrun = False
+        return self._bus.told
 
     def close(self) -> None:
         """Leave the bus; a waiting `next` returns None."""
@@ -91,13 +100,21 @@ class Subscription:
 
 
 class EventBus:
-    """Publishes events to subscriptions and remembers the latest of them.
+    """Numbers events, tells them to subscriptions in that order, and remembers the latest.
 
-    :ivar recent: the last events (256, as dockerd), for `since`.
+    :ivar recent: the last events (256, as dockerd).
+    :ivar told: the number of the last event that was told.
+    :ivar record: called with each event that was published, before it is told.
     """
 
     def __init__(self, remembered: int = 256) -> None:
         self.recent: deque[Event] = deque(maxlen=remembered)
+        self.told = 0
+        self.record: Callable[[Event], None] = lambda _: None
+        self._numbered = 0
+        #: What is to be told, by number; None while it is not known whether it happens.
+        self._outbox: dict[int, Event | None] = {}
+        self._telling = False
         self._subscriptions: set[Subscription] = set()
 
     @property
@@ -105,13 +122,33 @@ class EventBus:
         """The number of subscriptions."""
         return len(self._subscriptions)
 
+    def continue_after(self, number: int) -> None:
+        """Give higher numbers than `number`, the last one that an earlier server gave."""
+        self._numbered = self.told = max(self._numbered, number)
+
     def publish(self, event: Event) -> None:
         """Tell everyone of `event`; call it after the state that it tells of can be read."""
-        self.recent.append(event)
-        for subscription in tuple(self._subscriptions):
-            subscription.offer(event)
+        numbered = self._number(event)
+        self.record(numbered)
+        self._outbox[numbered.number] = numbered
+        self._tell_next()
 
-    def subscribe(self, wanted: Wanted, limit: int = 4096) -> Subscription:
+    def reserve(self, events: Iterable[Event]) -> tuple[Event, ...]:
+        """Return `events` with their numbers; what comes later waits for `settle`."""
+        numbered = tuple(self._number(event) for event in events)
+        self._outbox.update((event.number, None) for event in numbered)
+        return numbered
+
+    def settle(self, reserved: Iterable[Event], *, happened: bool) -> None:
+        """Tell what was reserved, or forget it where it has not happened."""
+        for event in reserved:
+            if happened:
+                self._outbox[event.number] = event
+            else:
+                del self._outbox[event.number]
+        self._tell_next()
+
+    def subscribe(self, wanted: Wanted, limit: int = 1024) -> Subscription:
         """Return a place that queues up to `limit` events for which `wanted` is true."""
         subscription = Subscription(self, wanted, limit)
         self._subscriptions.add(subscription)
@@ -125,3 +162,26 @@ class EventBus:
         """End every subscription."""
         for subscription in tuple(self._subscriptions):
             subscription.close()
+
+    def _number(self, event: Event) -> Event:
+        self._numbered += 1
+        return attrs.evolve(event, number=self._numbered)
+
+    def _tell_next(self) -> None:
+        """Tell the events that stand first and are settled."""
+        if self._telling:
+            # Whoever was told of an event caused this one: it comes when all know the first.
+            return
+        self._telling = True
+        try:
+            while self._outbox:
+                number, event = next(iter(self._outbox.items()))
+                if event is None:
+                    return
+                del self._outbox[number]
+                self.told = number
+                self.recent.append(event)
+                for subscription in tuple(self._subscriptions):
+                    subscription.offer(event)
+        finally:
+            self._telling = False

@@ -20,6 +20,7 @@ from dockerapi.local.containers.rootfs import Dns
 from dockerapi.local.containers.service import Containers, ContainerSettings
 from dockerapi.local.event_stream import EventStreams
 from dockerapi.local.images.service import Images
+from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.bridge import NetworkSettings
 from dockerapi.local.networks.service import Networks
@@ -43,6 +44,7 @@ class LocalSettings:
     dns_opts: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    events_history: int = 10_000
     debug: bool = False
 
 
@@ -65,6 +67,7 @@ class LocalBackend:
         self._reactor = reactor
         self._layout = Layout(settings.data_root, settings.exec_root)
         self._store = Store(self._layout.database)
+        self._journal = Journal(self._store, engine.events, settings.events_history, reactor)
         self._images = Images(
             self._store,
             self._layout,
@@ -108,7 +111,7 @@ class LocalBackend:
         lifecycle.let_go = self._attachments.ended
         self._images.users = lambda image: [one.id for one in containers.users_of(image)]
         self._images.is_running = self._is_running
-        self._events = EventStreams(engine.events, self._reactor)
+        self._events = EventStreams(engine.events, self._journal.history, self._reactor)
         settings = SystemSettings(
             data_root=self._settings.data_root,
             debug=self._settings.debug,
@@ -145,6 +148,7 @@ class LocalBackend:
                 "run as root, or choose others with --data-root and --exec-root"
             ) from error
         self._store.start()
+        await self._journal.start()
         await self._system.start()
         await self._images.start()
         await self._networks.start()
@@ -158,6 +162,7 @@ class LocalBackend:
         await self.containers.stop()
         await self._networks.stop()
         await self._images.stop()
+        await self._journal.stop()
         self._store.close()
 
     def _is_running(self, container_id: str) -> bool:

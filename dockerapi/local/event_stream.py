@@ -1,6 +1,7 @@
-"""The operation SystemEvents on the embedded engine: the recent past, then what happens.
+"""The operation SystemEvents on the embedded engine: the past that is kept, then what happens.
 
-Rule: a reader that stalls loses its place at the bus; nothing waits for it.
+Rule: nothing waits for a reader; one that stalled goes on from the history where that reaches
+back far enough, without a gap and without a repetition.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import time
 from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.answers import Answer, Stream
-from dockerapi.engine.events import EventBus, Subscription
+from dockerapi.engine.errors import Unavailable
+from dockerapi.engine.events import EventBus, FellBehind, Subscription
 from dockerapi.engine.job import Job
+from dockerapi.local.journal import History
 from dockerapi.model.events import EventsRequest
 from dockerapi.model.timestamps import NANOSECONDS
 from dockerapi.wire.duplex import Sink
 
 
 class EventStreams:
-    """Serves the events of one bus."""
+    """Serves the events of one bus and its history."""
 
-    def __init__(self, bus: EventBus, clock: IReactorTime) -> None:
+    def __init__(self, bus: EventBus, history: History, clock: IReactorTime) -> None:
         self._bus = bus
+        self._history = history
         self._clock = clock
 
     async def events(self, job: Job) -> Answer:
@@ -30,27 +34,30 @@ class EventStreams:
         # Listening begins before the head is sent, so that a client that has the head misses
         # nothing of what it does next.
         subscription = self._bus.subscribe(request.wants)
-        past = [] if request.since is None else self._past(request)
+        begin = self._bus.told
 
         async def serve(sink: Sink) -> None:
             try:
-                if past:
-                    await sink.write(b"".join(past))
-                await self._follow(request, subscription, sink)
+                if request.since is not None:
+                    await self._send_past(request, sink, 0, begin)
+                await self._follow(request, subscription, sink, begin)
             finally:
                 subscription.close()
 
         return Stream(serve, request.content_type)
 
-    def _past(self, request: EventsRequest) -> list[bytes]:
-        since = request.since or 0
-        return [
-            request.encode(event)
-            for event in self._bus.recent
-            if event.time_ns >= since and request.wants(event)
-        ]
+    async def _send_past(self, request: EventsRequest, sink: Sink, after: int, last: int) -> None:
+        """Send what is wanted of the events past `after` up to `last`, a page at a time."""
+        while page := await self._history.page(after, last, request.since or 0):
+            lines = [request.encode(event) for event in page if request.wants(event)]
+            if lines:
+                await sink.write(b"".join(lines))
+            after = page[-1].number
 
-    async def _follow(self, request: EventsRequest, subscription: Subscription, sink: Sink) -> None:
+    async def _follow(
+        self, request: EventsRequest, subscription: Subscription, sink: Sink, position: int
+    ) -> None:
+        """Send what happens after the event number `position`."""
         alarm = None
         if request.until is not None:
             left = (request.until - time.time_ns()) / NANOSECONDS
@@ -58,8 +65,26 @@ class EventStreams:
                 return
             alarm = self._clock.callLater(left, subscription.close)
         try:
-            while (event := await subscription.next()) is not None:
+            while True:
+                try:
+                    event = await subscription.next()
+                except FellBehind:
+                    position = await self._catch_up(request, subscription, sink, position)
+                    continue
+                if event is None:
+                    return
                 await sink.write(request.encode(event))
+                position = event.number
         finally:
             if alarm is not None and alarm.active():
                 alarm.cancel()
+
+    async def _catch_up(
+        self, request: EventsRequest, subscription: Subscription, sink: Sink, position: int
+    ) -> int:
+        """Send what a reader missed; return the number after which the subscription goes on."""
+        if not self._history.reaches(position):
+            raise Unavailable("this listener fell too far behind the events")
+        last = subscription.rejoin()
+        await self._send_past(request, sink, position, last)
+        return last

@@ -13,12 +13,18 @@ import msgspec
 
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
+from dockerapi.model.malformed import Malformed
 from dockerapi.model.query import Query
 from dockerapi.model.timestamps import NANOSECONDS, parse_unix
 from dockerapi.model.versions import Version
 
-#: The types whose events a filter of the same name picks by id or name.
-_OBJECTS = ("container", "network", "volume", "plugin", "daemon", "node", "secret", "service")
+#: The filters that pick by the beginning of the actor's id or name, whatever its type is.
+_OBJECTS = (
+    *("container", "network", "volume", "plugin", "daemon"),
+    *("node", "service", "secret", "config"),
+)
+#: Actions with something behind a colon: where one is wanted, all wanted ones are beginnings.
+_PREFIXES = frozenset({"exec_create", "exec_start", "health_status"})
 #: From here on the members `status`, `id` and `from` are gone, and JSON lines have their own type.
 _BARE = Version(1, 52)
 _JSON_SEQUENCE = "application/json-seq"
@@ -60,13 +66,21 @@ class EventsRequest:
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
-        """Read the request; raise `Malformed` for bad times and filters; unknown ones are idle."""
+        """Read the request; raise `Malformed` for bad times and filters.
+
+        A filter of an unknown name is idle, as in dockerd.
+        """
         query = Query(envelope.query)
-        since = query.text("since")
-        until = query.text("until")
+        since_text, until_text = query.text("since"), query.text("until")
+        since = parse_unix("since", since_text) if since_text else None
+        until = parse_unix("until", until_text) if until_text else None
+        if since is not None and until is not None and since > until:
+            raise Malformed(
+                f"`since` time ({since_text}) cannot be after `until` time ({until_text})"
+            )
         return cls(
-            parse_unix("since", since) if since else None,
-            parse_unix("until", until) if until else None,
+            since,
+            until,
             Filters.parse(query.text("filters"), None),
             version,
             _negotiate(envelope.header(b"accept") or b"", version),
@@ -110,32 +124,30 @@ class EventsRequest:
         return message
 
     def _action(self, action: str) -> bool:
-        # `exec_start: sh -c ...` is wanted by `exec_start` too, and `health_status: healthy`
-        # by `health_status`.
-        return self.filters.exact("event", action, action.partition(":")[0])
+        wanted = self.filters.get("event")
+        if not _PREFIXES.isdisjoint(wanted):
+            return action.startswith(wanted)
+        return not wanted or action in wanted
 
     def _object(self, event: Occurrence, kind: str) -> bool:
         wanted = self.filters.get(kind)
-        if not wanted:
-            return True
-        if event.type != kind:
-            return False
-        name = event.attributes.get("name", "")
-        return any(item == name or event.actor.startswith(item) for item in wanted if item)
+        return (
+            not wanted
+            or event.actor.startswith(wanted)
+            or event.attributes.get("name", "").startswith(wanted)
+        )
 
     def _image(self, event: Occurrence) -> bool:
         wanted = self.filters.get("image")
         if not wanted:
             return True
-        if event.type == "image":
-            name, identity = event.attributes.get("name", ""), event.actor
-        else:
-            name, identity = event.attributes.get("image", ""), ""
-        known = {name, _without_tag(name), identity, identity.removeprefix("sha256:")}
-        return any(item in known or _without_tag(item) == name for item in wanted if item)
+        name = event.attributes.get("name" if event.type == "image" else "image", "")
+        known = {name, event.actor, _without_tag(name), _without_tag(event.actor)}
+        return not known.isdisjoint(wanted)
 
 
 def _without_tag(name: str) -> str:
+    """Return an image's name without its tag, as users write it."""
     head, slash, tail = name.rpartition("/")
     return head + slash + tail.partition(":")[0]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
+from collections import deque
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -13,6 +15,7 @@ from dockerapi.engine.answers import Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.events import Event
 from dockerapi.local.event_stream import EventStreams
+from dockerapi.local.journal import Recent
 from dockerapi.model.envelope import Envelope
 
 
@@ -44,7 +47,8 @@ class EventStreamTests(SynchronousTestCase):
         self.engine = Engine()
         self.engine.activation.activate()
         self.clock = Clock()
-        streams = EventStreams(self.engine.events, self.clock)
+        bus = self.engine.events
+        streams = EventStreams(bus, Recent(bus), self.clock)
         self.engine.register("SystemEvents", streams.events, follows=True)
 
     def publish(self, action: str) -> None:
@@ -92,15 +96,42 @@ class EventStreamTests(SynchronousTestCase):
         self.assertEqual(self.engine.events.listeners, 0)
         self.assertEqual(self.engine.running, ())
 
-    def test_a_stalled_reader_loses_its_place_not_our_memory(self) -> None:
+    def stalled(self) -> tuple[RecordingSink, Deferred[None]]:
         envelope = Envelope(path="/events")
         answer = self.successResultOf(self.engine.job("SystemEvents", envelope=envelope).run())
+        assert isinstance(answer, Stream)
         sink = RecordingSink()
         sink.stall = Deferred()
         served = Deferred.fromCoroutine(answer.serve(sink))
+        return sink, served
+
+    def test_a_stalled_reader_goes_on_from_the_history(self) -> None:
+        bus = self.engine.events
+        bus.recent = deque(maxlen=8192)
+        sink, served = self.stalled()
         for number in range(5000):
             self.publish(str(number))
         self.assertEqual(len(sink.actions), 1)
+        self.assertNoResult(served)
+        stall, sink.stall = sink.stall, None
+        assert stall is not None
+        stall.callback(None)
+        self.publish("live")
+        self.assertEqual(sink.actions, [*map(str, range(5000)), "live"])
+
+    def test_a_reader_that_stalled_too_long_loses_its_place_not_our_memory(self) -> None:
+        sink, served = self.stalled()
+        tracemalloc.start()
+        for number in range(5000):
+            self.publish(str(number))
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(50_000):
+            self.publish(str(number))
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        self.assertLess(after - before, 100_000)
+        self.assertEqual(len(sink.actions), 1)
+        assert sink.stall is not None
         sink.stall.callback(None)
         error = self.failureResultOf(served).value
         self.assertIn("too far behind", str(error))

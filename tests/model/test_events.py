@@ -51,6 +51,11 @@ class EventsRequestTests(SynchronousTestCase):
             with self.assertRaises(Malformed, msg=query):
                 self.request(query)
 
+    def test_refuses_an_end_before_the_beginning(self) -> None:
+        error = self.assertRaises(Malformed, self.request, "since=5&until=2.5")
+        self.assertEqual(error.message, "`since` time (5) cannot be after `until` time (2.5)")
+        self.request("since=2&until=2")
+
     def test_filters_by_each_kind(self) -> None:
         for filters, events in [
             ({"type": ["image"]}, [TAG]),
@@ -58,10 +63,20 @@ class EventsRequestTests(SynchronousTestCase):
             ({"event": ["start", "tag"]}, [START, TAG]),
             ({"container": ["c1"]}, [START, EXEC]),
             ({"container": ["abab"]}, [START, EXEC]),
-            ({"container": ["other"]}, []),
+            ({"container": ["else"]}, []),
             ({"label": ["l=v"]}, [START]),
             ({"label": ["l=w"]}, []),
+            ({"container": ["c"]}, [START, EXEC]),
+            ({"network": ["c1"]}, [START, EXEC]),
+            ({"daemon": ["x"]}, []),
+            ({"config": ["x"]}, []),
+            ({"event": ["exec_start: sh"]}, []),
+            ({"event": ["exec_start: sh -c x"]}, [EXEC]),
+            ({"event": ["sta"]}, []),
+            ({"event": ["sta", "exec_create"]}, [START]),
             ({"image": ["busybox"]}, [START, EXEC]),
+            ({"image": ["busybox:latest"]}, [START]),
+            ({"image": ["sha256:" + "cd" * 32]}, [TAG]),
             ({"image": ["other/name"]}, [TAG]),
             ({"scope": ["swarm"]}, []),
             ({"unknown": ["x"]}, [START, TAG, EXEC]),

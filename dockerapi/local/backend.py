@@ -97,18 +97,23 @@ class LocalBackend:
 
     def _join(self, engine: Engine) -> None:
         """Make the parts at the streams of containers, and tell all parts of each other."""
-        containers, lifecycle = self.containers, self.containers.lifecycle
+        containers, places = self.containers, self.containers.places
         self._logs = LogReader(
-            containers.registry, lambda one: lifecycle.directories(one).log, self._reactor
+            containers.registry, lambda one: places.directories(one).log, self._reactor
         )
         self._attachments = Attachments(
-            containers.registry, engine.events, self._reactor, lifecycle.watch, self._logs
+            containers.registry, engine.events, self._reactor, places.watch, self._logs
         )
         self._execs = Execs(
-            containers.registry, lifecycle, engine.events, self._reactor, self._reactor
+            containers.registry,
+            places,
+            containers.toolbox,
+            engine.events,
+            self._reactor,
+            self._reactor,
         )
-        lifecycle.monitored = self._attachments.before_start
-        lifecycle.let_go = self._attachments.ended
+        containers.starter.monitored = self._attachments.before_start
+        containers.lifecycle.let_go = self._attachments.ended
         self._images.users = lambda image: [one.id for one in containers.users_of(image)]
         self._images.is_running = self._is_running
         self._events = EventStreams(engine.events, self._journal.history, self._reactor)

@@ -19,12 +19,13 @@ from dockerapi.engine.errors import Conflict, EngineError
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.conmon import Watch
-from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.detachkeys import parse_detach_keys
 from dockerapi.local.containers.hub import Hub
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.streaming import Wanted, stream
+from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import AttachRequest, ResizeRequest, stream_type
 from dockerapi.wire.duplex import Duplex
@@ -92,8 +93,7 @@ class Attachments:
         """Answer ContainerResize; raises `Conflict` for a container that does not run."""
         request = await job.request(ResizeRequest)
         container = self._registry.get(request.target)
-        if not container.state.running:
-            raise Conflict(f"container {container.id} is not running")
+        check(Operation.INSIDE, container, request.target)
         if not await resize(self._watch(container), request.height, request.width):
             raise Conflict(f"container {container.id} is not running")
         self._publish(container, "resize", height=str(request.height), width=str(request.width))
@@ -103,14 +103,7 @@ class Attachments:
         self, request: AttachRequest, container: Container, *, framed: bool, leaves: bool = False
     ) -> Answer:
         keys = parse_detach_keys(request.detach_keys)
-        if container.state.status is Status.PAUSED:
-            raise Conflict(
-                f"container {container.id} is paused, unpause the container before attach"
-            )
-        if container.state.status is Status.RESTARTING:
-            raise Conflict(
-                f"container {container.id} is restarting, wait until the container is running"
-            )
+        check(Operation.ATTACH, container, container.id)
         config = container.config
         wanted = Wanted(
             stdin=request.stdin and config.open_stdin,

@@ -31,7 +31,7 @@ class Status(StrEnum):
     DEAD = "dead"
 
 
-@attrs.define
+@attrs.frozen
 class State:
     """What changes in a container's life; times in nanoseconds since 1970, 0 for never.
 
@@ -78,6 +78,8 @@ class Container:
     :ivar sandbox: its network namespace and endpoints while it runs.
     :ivar lock: held by whatever changes it.
     :ivar exec_ids: the execs that live in it.
+    :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
+    :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
     :ivar mounts: what `host_config` wants mounted.
     """
 
@@ -93,12 +95,19 @@ class Container:
     sandbox: Sandbox | None = None
     lock: DeferredLock = attrs.field(factory=DeferredLock)
     exec_ids: list[str] = attrs.field(factory=list)
+    removing: bool = False
+    restarts: bool = False
     mounts: Mounts = attrs.field(init=False)
     _next_exit: list[Deferred[Exit]] = attrs.field(factory=list)
     _removal: list[Deferred[Exit]] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.mounts = parse_mounts(self.host_config)
+
+    @property
+    def status(self) -> Status:
+        """What the API tells: a container that no longer runs and is being removed says that."""
+        return self.state.status if self.state.running or not self.removing else Status.REMOVING
 
     @property
     def path(self) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 
-import attrs
-
-from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
+from dockerapi.engine.errors import EngineError, InvalidParameter, NotModified
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.signals import parse_signal
+from dockerapi.local.containers.tools import Toolbox
+from dockerapi.local.containers.transitions import Operation, check, moved, refuse
 
 #: Seconds between the first signal and SIGKILL, where nobody says otherwise.
 STOP_TIMEOUT = 10
@@ -22,20 +23,21 @@ _KILL_PATIENCE = 30.0
 
 
 class Control:
-    """Signals and freezes containers through their `Lifecycle`."""
+    """Signals, freezes and removes containers."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
+    def __init__(self, lifecycle: Lifecycle, ledger: Ledger, toolbox: Toolbox) -> None:
         self._lifecycle = lifecycle
+        self._ledger = ledger
+        self._toolbox = toolbox
 
     async def stop(
         self, container: Container, signal_name: str = "", timeout: int | None = None
     ) -> None:
         """Signal a container, wait for its end, kill it after `timeout` seconds (-1: never).
 
-        Raises `NotModified` where it does not run.
+        Raises `NotModified` where it does not run, `InvalidParameter` for no signal.
         """
-        if not container.state.running:
-            raise NotModified("container is already stopped")
+        check(Operation.STOP, container)
         config = container.config
         number = parse_signal(signal_name or config.stop_signal or "SIGTERM")
         if timeout is None:
@@ -44,7 +46,7 @@ class Control:
         patience = None if timeout < 0 else float(timeout)
         if not await self._lifecycle.ended(container, patience):
             await self._kill(container)
-        self._lifecycle.publish(container, "stop")
+        self._ledger.publish(container, "stop")
 
     async def _kill(self, container: Container) -> None:
         """Kill a container and wait for its end."""
@@ -58,7 +60,7 @@ class Control:
             return
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
-        self._lifecycle.publish(container, "kill", signal=str(number))
+        self._ledger.publish(container, "kill", signal=str(number))
         # A frozen process takes no signal; with cgroups of version 1 not even SIGKILL.
         if container.state.status is Status.PAUSED and number in (signal.SIGKILL, signal.SIGTERM):
             await self.unpause(container)
@@ -73,10 +75,7 @@ class Control:
         except InvalidParameter as bad:
             name = container.name
             raise InvalidParameter(f"cannot kill container: {name}: {bad.message}") from None
-        if not container.state.running:
-            raise Conflict(
-                f"cannot kill container: {container.name}: container {container.id} is not running"
-            )
+        check(Operation.KILL, container)
         if number == signal.SIGKILL:
             await self._kill(container)
         else:
@@ -85,49 +84,48 @@ class Control:
     async def restart(
         self, container: Container, signal_name: str = "", timeout: int | None = None
     ) -> None:
-        """Stop a container where it runs, and start it."""
+        """Stop a container where it runs, and start it; one to be removed at its end stays."""
+        container.restarts = True
+        try:
+            with suppress(NotModified):
+                await self.stop(container, signal_name, timeout)
+        finally:
+            container.restarts = False
+        # Someone else may have started it in between.
         with suppress(NotModified):
-            await self.stop(container, signal_name, timeout)
-        await self._lifecycle.start(container)
-        self._lifecycle.publish(container, "restart")
+            await self._lifecycle.start(container)
+        self._ledger.publish(container, "restart")
 
     async def pause(self, container: Container) -> None:
         """Freeze a container; raise `Conflict` where it is frozen or does not run."""
         async with container.lock:
-            if container.state.status is Status.PAUSED:
-                raise Conflict(f"container {container.id} is already paused")
+            check(Operation.PAUSE, container)
             await self._freeze(container, "pause", Status.PAUSED)
 
     async def unpause(self, container: Container) -> None:
         """Thaw a container; raise `EngineError` where it is not frozen."""
         async with container.lock:
-            if container.state.status is not Status.PAUSED:
-                raise EngineError(f"Container {container.id} is not paused")
+            check(Operation.UNPAUSE, container)
             await self._freeze(container, "resume", Status.RUNNING)
 
     async def _freeze(self, container: Container, command: str, status: Status) -> None:
-        if not container.state.running:
-            raise Conflict(f"container {container.id} is not running")
-        if self._lifecycle.tools is None:
-            raise EngineError(self._lifecycle.missing)
-        runtime = self._lifecycle.tools.runtime_of(container.id)
+        runtime = self._toolbox.require().runtime_of(container.id)
         await runtime.check(command, container.id)
-        container.state = attrs.evolve(container.state, status=status)
-        await self._lifecycle.save(container)
-        self._lifecycle.publish(container, "pause" if status is Status.PAUSED else "unpause")
+        told = event(container, "pause" if status is Status.PAUSED else "unpause")
+        await self._ledger.save(container, moved(container.state, status), told)
 
     async def remove(self, container: Container, *, force: bool) -> None:
         """Remove a container; with `force`, kill it first.
 
-        Raises `Conflict` where it runs and `force` is not given.
+        Raises `Conflict` where it runs and `force` is not given, and where it is being removed.
         """
-        if container.state.status is Status.PAUSED and not force:
-            raise Conflict(
-                f'cannot remove container "{container.name}": '
-                "container is paused and must be unpaused first"
-            )
-        if force and container.state.running:
-            await self._kill(container)
-            if container.host_config.auto_remove:
-                return
-        await self._lifecycle.remove(container)
+        status = Status.REMOVING if container.removing else container.state.status
+        refuse(Operation.FORCED_REMOVE if force else Operation.REMOVE, container, status)
+        container.removing = True
+        try:
+            if force and container.state.running:
+                await self._kill(container)
+            await self._lifecycle.remove(container)
+        except BaseException:
+            container.removing = False
+            raise

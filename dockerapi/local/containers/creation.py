@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from dockerapi.engine.errors import InvalidParameter, NotFound, NotSupported
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import parse_mounts
+from dockerapi.local.containers.needs import Image
 from dockerapi.local.containers.resources import (
     CgroupSupport,
     adapt_resources,
@@ -58,22 +59,13 @@ _WITHOUT_EFFECT = (
 )
 
 
-class Image(Protocol):
-    """What containers need of an image."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-    @property
-    def config(self) -> Mapping[str, Any]: ...  # noqa: D102
-
-
 def new_container(
     request: CreateRequest, image: Image, name: str, owner: str, support: CgroupSupport
 ) -> tuple[Container, list[str]]:
     """Return the container that `request` asks for, and warnings.
 
-    `name` was checked by `check_name`, the body by `check`. Raises `InvalidParameter` in dockerd's
-    words for what can never be.
+    `name` was checked by `check_name`, the body by `check_body`. Raises `InvalidParameter` in
+    dockerd's words for what can never be.
     """
     identity = secrets.token_hex(32)
     config = merge_config(request.body, image.config)
@@ -146,7 +138,7 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
     return config
 
 
-def check(config: ContainerConfig, host: HostConfig) -> None:
+def check_body(config: ContainerConfig, host: HostConfig) -> None:
     """Raise `InvalidParameter` for what can never be, `NotSupported` for what cannot be yet."""
     _check_config(config)
     _check_policy(host)

@@ -24,17 +24,19 @@ from dockerapi.engine.events import Event, EventBus
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.attach import resize
 from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
-from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.detachkeys import parse_detach_keys
 from dockerapi.local.containers.exec import Exec
 from dockerapi.local.containers.hub import Hub
-from dockerapi.local.containers.lifecycle import Lifecycle, Tools
 from dockerapi.local.containers.monitor import read_end, until_ended
+from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import check_workdir
 from dockerapi.local.containers.runtime import plain
 from dockerapi.local.containers.spec import environment, merge_environment, process_spec
 from dockerapi.local.containers.streaming import Wanted, stream
+from dockerapi.local.containers.tools import Toolbox, Tools
+from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.containers.users import resolve_user
 from dockerapi.local.host.pidfd import open_process
 from dockerapi.local.host.threads import in_thread
@@ -55,13 +57,15 @@ class Execs:
     def __init__(
         self,
         registry: Registry,
-        lifecycle: Lifecycle,
+        places: Places,
+        toolbox: Toolbox,
         events: EventBus,
         reactor: IReactorFDSet,
         clock: IReactorTime,
     ) -> None:
         self._registry = registry
-        self._lifecycle = lifecycle
+        self._places = places
+        self._toolbox = toolbox
         self._events = events
         self._reactor = reactor
         self._clock = clock
@@ -162,9 +166,7 @@ class Execs:
 
     async def _run(self, found: Exec, start: ExecStartConfig) -> None:
         """Run the process; returns when it exists. Raises `EngineError` in the runtime's words."""
-        tools = self._lifecycle.tools
-        if tools is None:
-            raise EngineError(self._lifecycle.missing)
+        tools = self._toolbox.require()
         self._publish(found, f"exec_start: {' '.join(found.command)}")
         watch = self._watch(found)
         try:
@@ -217,7 +219,7 @@ class Execs:
     def _write_process(self, found: Exec, start: ExecStartConfig, watch: Watch) -> None:
         """Write the OCI process of an exec; blocks for small files."""
         container, config = found.container, found.config
-        root = self._lifecycle.directories(container).merged
+        root = self._places.directories(container).merged
         workdir = config.working_dir or container.config.working_dir or "/"
         check_workdir(workdir, workdir)
         host = container.host_config
@@ -234,7 +236,7 @@ class Execs:
         (watch.directory / "process.json").write_bytes(msgspec.json.encode(process))
 
     def _watch(self, found: Exec) -> Watch:
-        directory = self._lifecycle.directories(found.container).run / "execs" / found.id
+        directory = self._places.directories(found.container).run / "execs" / found.id
         return Watch(
             container_id=found.container.id,
             name=found.container.name,
@@ -248,15 +250,7 @@ class Execs:
 
     def _running(self, reference: str) -> Container:
         container = self._registry.get(reference)
-        status = container.state.status
-        if status is Status.PAUSED:
-            raise Conflict(f"Container {reference} is paused, unpause the container before exec")
-        if status is Status.RESTARTING:
-            raise Conflict(
-                f"Container {reference} is restarting, wait until the container is running"
-            )
-        if not container.state.running:
-            raise Conflict(f"container {container.id} is not running")
+        check(Operation.EXEC, container, reference)
         return container
 
     def _get(self, exec_id: str) -> Exec:

@@ -11,8 +11,8 @@ import msgspec
 
 from dockerapi.engine.errors import NotFound
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.listing import disk_usage
+from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.views import inspect_document
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.versions import Version
@@ -24,8 +24,8 @@ _REMEMBERED = 256
 class Inspection:
     """Makes and remembers the documents of containers."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._remembered: dict[tuple[str, Version], tuple[Callable[[], bool], bytes]] = {}
 
     async def encoded(self, container: Container, version: Version, *, size: bool) -> bytes:
@@ -43,16 +43,16 @@ class Inspection:
         return body
 
     async def _encode(self, container: Container, version: Version, **sizes: int) -> bytes:
-        directories = self._lifecycle.directories(container)
+        directories = self._places.directories(container)
         try:
-            lower = ":".join(map(str, await self._lifecycle.layers(container)))
+            lower = ":".join(map(str, await self._places.layers(container)))
         except NotFound:
             lower = ""
         document = inspect_document(container, directories, lower, version)
         return msgspec.json.encode(document | sizes) + b"\n"
 
     async def _with_size(self, container: Container, version: Version) -> bytes:
-        upper = str(self._lifecycle.directories(container).upper)
+        upper = str(self._places.directories(container).upper)
         used = await in_thread(disk_usage, upper)
         return await self._encode(container, version, SizeRw=used, SizeRootFs=used)
 
@@ -60,16 +60,20 @@ class Inspection:
 def _unchanged(container: Container) -> Callable[[], bool]:
     """Return a function that tells whether `container` is as it is now.
 
-    States, sandboxes and configurations are replaced, not changed, but for the status.
+    States, sandboxes and configurations are replaced, not changed.
     """
-    before = container.state
-    status, name, sandbox = before.status, container.name, container.sandbox
+    before, status, name, sandbox = (
+        container.state,
+        container.status,
+        container.name,
+        container.sandbox,
+    )
     host_config, execs = container.host_config, tuple(container.exec_ids)
 
     def unchanged() -> bool:
         return (
             container.state is before
-            and before.status is status
+            and container.status is status
             and container.sandbox is sandbox
             and container.name == name
             and container.host_config is host_config

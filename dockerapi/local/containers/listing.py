@@ -81,7 +81,7 @@ class Listing:
                 filters.pattern("name", container.name, f"/{container.name}"),
                 filters.labels(labels),
                 not filters.get("label!") or not filters.labels(labels, "label!"),
-                filters.exact("status", state.status.value),
+                filters.exact("status", container.status.value),
                 filters.exact("exited", str(state.exit_code) if state.finished_at else "none"),
                 filters.exact("network", *self._networks(container)),
                 filters.exact("ancestor", *_ancestors(container)),

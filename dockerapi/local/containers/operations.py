@@ -12,22 +12,26 @@ from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
-from dockerapi.local.containers.container import Exit, Status
+from dockerapi.local.containers.container import Container, Exit, Status
 from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.creation import (
-    check,
+    check_body,
     check_name,
     check_platform,
     new_container,
 )
 from dockerapi.local.containers.inspection import Inspection
-from dockerapi.local.containers.lifecycle import Images, Lifecycle
+from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.listing import Listing, disk_usage
 from dockerapi.local.containers.mounts import check_sources
 from dockerapi.local.containers.names import choose_name
+from dockerapi.local.containers.needs import Images
+from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.top import top
+from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import (
     ContainerRequest,
@@ -53,16 +57,20 @@ class Operations:
     def __init__(
         self,
         registry: Registry,
+        ledger: Ledger,
+        places: Places,
         lifecycle: Lifecycle,
         control: Control,
         listing: Listing,
         images: Images,
     ) -> None:
         self._registry = registry
+        self._ledger = ledger
+        self._places = places
         self._lifecycle = lifecycle
         self._control = control
         self._listing = listing
-        self._inspection = Inspection(lifecycle)
+        self._inspection = Inspection(places)
         self._images = images
 
     def register(self, engine: Engine) -> None:
@@ -91,7 +99,7 @@ class Operations:
         name = check_name(request.name) if request.name else ""
         if not request.body.image:
             raise InvalidParameter("config cannot be empty in order to create a container")
-        check(request.body.container_config(), request.body.host_config or HostConfig())
+        check_body(request.body.container_config(), request.body.host_config or HostConfig())
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:
             check_platform(request.platform, image.config, request.body.image)
@@ -103,7 +111,7 @@ class Operations:
         )
         self._registry.reserve(name, container.id)
         try:
-            await self._lifecycle.create(container)
+            await self._ledger.insert(container)
         except BaseException:
             self._registry.release(name)
             raise
@@ -154,7 +162,11 @@ class Operations:
             self._registry.reserve(name, container.id)
         except Conflict as taken:
             raise Conflict(f"Error when allocating new name: {taken.message}") from None
-        await self._lifecycle.rename(container, name)
+        await self._rename(container, name)
+
+    async def _rename(self, container: Container, name: str) -> None:
+        async with container.lock:
+            await self._ledger.rename(container, name)
 
     async def delete(self, job: Job) -> None:
         """Answer ContainerDelete."""
@@ -197,8 +209,7 @@ class Operations:
         """Answer ContainerTop."""
         request = await job.request(TopRequest)
         container = self._registry.get(request.container)
-        if not container.state.running:
-            raise Conflict(f"container {container.id} is not running")
+        check(Operation.INSIDE, container, request.container)
         return await top(container.id, container.state.pid, request.arguments)
 
     async def prune(self, job: Job) -> Answer:
@@ -214,7 +225,7 @@ class Operations:
                 or any(container.created_at > limit for limit in until)
             ):
                 continue
-            upper = self._lifecycle.directories(container).upper
+            upper = self._places.directories(container).upper
             reclaimed += await in_thread(disk_usage, str(upper))
             try:
                 await self._control.remove(container, force=False)
@@ -222,7 +233,7 @@ class Operations:
                 # It was started, or removed, meanwhile.
                 continue
             deleted.append(container.id)
-        self._lifecycle.publish_prune(reclaimed)
+        self._ledger.publish_prune(reclaimed)
         return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 
 

@@ -17,12 +17,17 @@ from twisted.logger import Logger
 
 from dockerapi.local.containers import records
 from dockerapi.local.containers.container import Container, Status
-from dockerapi.local.containers.lifecycle import Lifecycle, Networks
+from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.monitor import read_end
+from dockerapi.local.containers.needs import Networks
+from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories, remove, unmount_root
 from dockerapi.local.containers.runtime import remove_cgroups
 from dockerapi.local.containers.spec import CGROUP_PARENT
+from dockerapi.local.containers.tools import Toolbox
+from dockerapi.local.containers.transitions import moved
 from dockerapi.local.host.pidfd import exit_of, open_process, start_time_of
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.layout import Layout
@@ -32,57 +37,94 @@ _log = Logger()
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
-async def reconcile(
-    store: Store,
-    layout: Layout,
-    registry: Registry,
-    lifecycle: Lifecycle,
-    networks: Networks,
-) -> None:
-    """Load every container, follow those that run, record the end of those that ended."""
-    for container in await store.read(records.load):
-        registry.add(container)
-    ended = []
-    for container in registry:
-        if container.state.running or _was_let_go(container, lifecycle):
-            if not await _adopt(container, lifecycle, networks):
-                ended.append(container)
-        else:
-            await _clear(container, lifecycle)
-    for container in ended:
-        await _record_end(container, lifecycle)
-    known = {container.id for container in registry}
-    for identity in await in_thread(_strangers, layout, known):
-        _log.info("removing what is left of the container {id}", id=identity)
-        if lifecycle.tools is not None:
-            await lifecycle.tools.runtime_of(identity).delete(identity, by_hand=False)
-        await in_thread(_sweep, layout, identity)
-    await networks.reconcile([one.id for one in registry if one.state.running])
+@attrs.frozen
+class Reconciliation:
+    """One comparison of what is kept with what there is."""
 
+    store: Store
+    registry: Registry
+    ledger: Ledger
+    places: Places
+    toolbox: Toolbox
+    lifecycle: Lifecycle
+    networks: Networks
 
-def _was_let_go(container: Container, lifecycle: Lifecycle) -> bool:
-    """Tell whether a start went through without being written down; note its process then."""
-    watch = lifecycle.watch(container)
-    tools = lifecycle.tools
-    try:
-        pid = int(watch.pid_file.read_text())
-    except (OSError, ValueError):
-        return False
-    start_time = start_time_of(pid)
-    waiting = False
-    if tools is not None:
-        root = tools.runtime_of(container.id).root
-        waiting = (root / container.id / "exec.fifo").exists()
-    if start_time is None or waiting or not _belongs(pid, container.id):
-        return False
-    container.state = attrs.evolve(
-        container.state,
-        status=Status.RUNNING,
-        pid=pid,
-        start_time=start_time,
-        started_at=time.time_ns(),
-    )
-    return True
+    async def run(self) -> None:
+        """Load every container, follow those that run, record the end of those that ended."""
+        for container in await self.store.read(records.load):
+            self.registry.add(container)
+        ended = []
+        for container in self.registry:
+            if container.state.running or self._was_let_go(container):
+                if not await self._adopt(container):
+                    ended.append(container)
+            else:
+                await self._clear(container)
+        for container in ended:
+            await self._record_end(container)
+        await self._remove_strangers()
+        await self.networks.reconcile([one.id for one in self.registry if one.state.running])
+
+    def _was_let_go(self, container: Container) -> bool:
+        """Tell whether a start went through without being written down; note its process then."""
+        watch = self.places.watch(container)
+        try:
+            pid = int(watch.pid_file.read_text())
+        except (OSError, ValueError):
+            return False
+        start_time = start_time_of(pid)
+        tools = self.toolbox.tools
+        waiting = False
+        if tools is not None:
+            root = tools.runtime_of(container.id).root
+            waiting = (root / container.id / "exec.fifo").exists()
+        if start_time is None or waiting or not _belongs(pid, container.id):
+            return False
+        container.state = moved(
+            container.state,
+            Status.RUNNING,
+            pid=pid,
+            start_time=start_time,
+            started_at=time.time_ns(),
+        )
+        return True
+
+    async def _adopt(self, container: Container) -> bool:
+        """Follow a container that runs on; return False where it has ended."""
+        state, watch = container.state, self.places.watch(container)
+        try:
+            pidfd = open_process(state.pid, state.start_time)
+        except OSError:
+            return False
+        container.sandbox = self.networks.sandbox(container.id)
+        await self.ledger.save(container, state)
+        self.lifecycle.follow(container, pidfd, _monitor(watch.conmon_pid_file), watch)
+        return True
+
+    async def _record_end(self, container: Container) -> None:
+        """Record how a container ended while no server ran."""
+        watch = self.places.watch(container)
+        end = await in_thread(read_end, watch.exit_file, watch.oom_file, None, time.time_ns())
+        await self.lifecycle.end(container, end)
+
+    async def _clear(self, container: Container) -> None:
+        """Take away what is left of an unfinished start, and mounts of what does not run."""
+        directories = self.places.directories(container)
+        if self.toolbox.tools is not None:
+            runtime = self.toolbox.tools.runtime_of(container.id)
+            if (runtime.root / container.id).exists():
+                await runtime.delete(container.id, by_hand=False)
+        await in_thread(unmount_root, directories)
+
+    async def _remove_strangers(self) -> None:
+        """Remove what is left of containers that are not in the database."""
+        known = {container.id for container in self.registry}
+        layout = self.places.layout
+        for identity in await in_thread(_strangers, layout, known):
+            _log.info("removing what is left of the container {id}", id=identity)
+            if self.toolbox.tools is not None:
+                await self.toolbox.tools.runtime_of(identity).delete(identity, by_hand=False)
+            await in_thread(_sweep, layout, identity)
 
 
 def _belongs(pid: int, identity: str) -> bool:
@@ -91,19 +133,6 @@ def _belongs(pid: int, identity: str) -> bool:
         return f"/{CGROUP_PARENT}/{identity}" in Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
         return False
-
-
-async def _adopt(container: Container, lifecycle: Lifecycle, networks: Networks) -> bool:
-    """Follow a container that runs on; return False where it has ended."""
-    state, watch = container.state, lifecycle.watch(container)
-    try:
-        pidfd = open_process(state.pid, state.start_time)
-    except OSError:
-        return False
-    container.sandbox = networks.sandbox(container.id)
-    await lifecycle.save(container)
-    lifecycle.follow(container, pidfd, _monitor(watch.conmon_pid_file), watch)
-    return True
 
 
 def _monitor(pid_file: Path) -> Deferred[None]:
@@ -121,23 +150,6 @@ def _monitor(pid_file: Path) -> Deferred[None]:
         return succeed(None)
     finally:
         os.close(pidfd)
-
-
-async def _record_end(container: Container, lifecycle: Lifecycle) -> None:
-    """Record how a container ended while no server ran."""
-    watch = lifecycle.watch(container)
-    end = await in_thread(read_end, watch.exit_file, watch.oom_file, None, time.time_ns())
-    await lifecycle.end(container, end)
-
-
-async def _clear(container: Container, lifecycle: Lifecycle) -> None:
-    """Take away what is left of a start that was not finished, and mounts of what does not run."""
-    directories = lifecycle.directories(container)
-    if lifecycle.tools is not None:
-        runtime = lifecycle.tools.runtime_of(container.id)
-        if (runtime.root / container.id).exists():
-            await runtime.delete(container.id, by_hand=False)
-    await in_thread(unmount_root, directories)
 
 
 def _strangers(layout: Layout, known: set[str]) -> set[str]:

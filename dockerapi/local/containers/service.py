@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -16,24 +15,27 @@ from twisted.logger import Logger
 
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
+from dockerapi.local.containers.cleaning import Cleaner
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.control import Control
-from dockerapi.local.containers.lifecycle import Lifecycle, Tools
+from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.listing import Listing
+from dockerapi.local.containers.needs import Images, Networks
 from dockerapi.local.containers.operations import Operations
+from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.probe import choose_runtime, find_init
-from dockerapi.local.containers.reconcile import reconcile
+from dockerapi.local.containers.reconcile import Reconciliation
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Dns, Host
 from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.containers.starting import Starter
+from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.host.mountns import MountNamespace, stop_sharing
 from dockerapi.local.host.spawn import find_program, spawn
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
-
-if TYPE_CHECKING:
-    from dockerapi.local.containers.lifecycle import Images, Networks
 
 #: Where hosts that have cgroups of both versions mount the second.
 _HYBRID = Path("/sys/fs/cgroup/unified")
@@ -57,8 +59,12 @@ class Containers:
     """The containers service.
 
     :ivar registry: finds containers.
+    :ivar ledger: commits and tells what changes in them.
+    :ivar places: finds their directories and what their monitors were told.
+    :ivar toolbox: the programs that run them.
+    :ivar starter: makes their processes.
     :ivar lifecycle: starts and ends them.
-    :ivar control: signals and freezes them.
+    :ivar control: signals, freezes and removes them.
     :ivar problems: why containers cannot be run here; for `Warnings` of ``/info``.
     """
 
@@ -76,14 +82,23 @@ class Containers:
     ) -> None:
         self.problems: list[str] = []
         self.registry = Registry()
-        self.lifecycle = Lifecycle(
-            store, layout, self.registry, images, networks, engine.events, reactor
-        )
-        self.control = Control(self.lifecycle)
-        self.listing = Listing(self.registry, self.lifecycle.directories)
-        self.lifecycle.changed = self.listing.forget
+        self.toolbox = Toolbox()
+        self.places = Places(layout, images)
+        self.ledger = Ledger(store, self.registry, engine.events)
+        self.starter = Starter(self.toolbox, self.places, networks)
+        cleaner = Cleaner(self.toolbox, self.places, networks)
+        self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
+        self.control = Control(self.lifecycle, self.ledger, self.toolbox)
+        self.listing = Listing(self.registry, self.places.directories)
+        self.ledger.changed = self.listing.forget
         self._operations = Operations(
-            self.registry, self.lifecycle, self.control, self.listing, images
+            self.registry,
+            self.ledger,
+            self.places,
+            self.lifecycle,
+            self.control,
+            self.listing,
+            images,
         )
         self._store = store
         self._layout = layout
@@ -106,12 +121,21 @@ class Containers:
             host = Host(
                 find_init(self._settings.init_path), cgroup_support().unified, self._settings.dns
             )
-            self.lifecycle.tools = Tools(runtime, conmon, host)
+            self.toolbox.tools = Tools(runtime, conmon, host)
         except EngineError as error:
             self.problems.append(error.message)
-            self.lifecycle.missing = error.message
+            self.toolbox.missing = error.message
             self.log.warn("containers cannot be run: {reason}", reason=error.message)
-        await reconcile(self._store, self._layout, self.registry, self.lifecycle, self._networks)
+        reconciliation = Reconciliation(
+            self._store,
+            self.registry,
+            self.ledger,
+            self.places,
+            self.toolbox,
+            self.lifecycle,
+            self._networks,
+        )
+        await reconciliation.run()
 
     async def _choose_runtime(self, conmon: str) -> Runtime:
         """Return the runtime that works, and keep the namespace that it may need."""
@@ -160,7 +184,7 @@ class Containers:
     @property
     def runtime(self) -> str:
         """The name of the runtime in use; empty without one."""
-        tools = self.lifecycle.tools
+        tools = self.toolbox.tools
         return "" if tools is None else tools.runtime.name
 
     def users_of(self, image_id: str) -> Iterable[Container]:

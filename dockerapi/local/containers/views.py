@@ -72,10 +72,10 @@ def state_document(container: Container) -> dict[str, Any]:
     """Return the specification's `ContainerState`."""
     state = container.state
     return {
-        "Status": state.status.value,
+        "Status": container.status.value,
         "Running": state.running,
         "Paused": state.status is Status.PAUSED,
-        "Restarting": False,
+        "Restarting": state.status is Status.RESTARTING,
         "OOMKilled": state.oom_killed,
         "Dead": state.status is Status.DEAD,
         "Pid": state.pid,
@@ -186,7 +186,7 @@ def summary(container: Container, now: float) -> dict[str, Any]:
         "Created": container.created_at // NANOSECONDS,
         "Ports": _ports(container),
         "Labels": container.config.labels or {},
-        "State": container.state.status.value,
+        "State": container.status.value,
         "Status": status_text(container, now),
         "HostConfig": {"NetworkMode": container.host_config.network_mode},
         "NetworkSettings": {"Networks": networks_document(container)},
@@ -216,7 +216,7 @@ def status_text(container: Container, now: float) -> str:
     if state.running:
         since = human_duration(now - state.started_at / NANOSECONDS)
         return f"Up {since} (Paused)" if state.status is Status.PAUSED else f"Up {since}"
-    if state.status is Status.REMOVING:
+    if container.status is Status.REMOVING:
         return "Removal In Progress"
     if not state.started_at and not state.finished_at:
         return "Created"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound, NotSupported
-from dockerapi.local.containers.creation import check, check_platform
+from dockerapi.local.containers.creation import check_body, check_platform
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.model.containers import ContainerConfig, HostConfig
 from dockerapi.model.images import Platform
@@ -27,11 +27,11 @@ class ModeTests(SynchronousTestCase):
     def test_namespaces_of_other_containers_are_refused_before_anything_is_made(self) -> None:
         for mode in ("network_mode", "ipc_mode", "pid_mode"):
             with self.assertRaises(NotSupported, msg=mode):
-                check(ContainerConfig(), HostConfig(**{mode: "container:other"}))
+                check_body(ContainerConfig(), HostConfig(**{mode: "container:other"}))
         for mode in ("ipc_mode", "pid_mode", "uts_mode"):
-            check(ContainerConfig(), HostConfig(**{mode: "host"}))
+            check_body(ContainerConfig(), HostConfig(**{mode: "host"}))
             with self.assertRaises(InvalidParameter, msg=mode):
-                check(ContainerConfig(), HostConfig(**{mode: "other"}))
+                check_body(ContainerConfig(), HostConfig(**{mode: "other"}))
 
 
 class BindsTests(SynchronousTestCase):

@@ -94,7 +94,7 @@ class LifecycleTests(TestCase):
     async def test_filter_holds_for_execs(self) -> None:
         await self.rig.create("sleep", "100", name="cx")
         await self.rig.job("ContainerStart", "cx")
-        tools = self.rig.containers.lifecycle.tools
+        tools = self.rig.containers.toolbox.tools
         assert tools is not None
         identity = self.rig.containers.registry.get("cx").id
         done = await tools.runtime.call("exec", identity, "cat", "/proc/self/status")
@@ -395,7 +395,7 @@ class LifecycleTests(TestCase):
         await self.rig.create("sleep", "100", name="cx")
         await self.rig.job("ContainerStart", "cx")
         container = self.rig.containers.registry.get("cx")
-        watch = self.rig.containers.lifecycle.watch(container)
+        watch = self.rig.containers.places.watch(container)
         os.kill(int(watch.conmon_pid_file.read_text()), signal.SIGKILL)
         await sleep(0.1)
         self.assertTrue(container.state.running)

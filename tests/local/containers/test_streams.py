@@ -69,17 +69,17 @@ class StreamsCase(TestCase):
     async def setUp(self) -> None:
         self.rig = Rig()
         await self.rig.start()
-        containers, lifecycle = self.rig.containers, self.rig.containers.lifecycle
+        containers, places = self.rig.containers, self.rig.containers.places
         events = self.rig.engine.events
-        self.logs = LogReader(
-            containers.registry, lambda one: lifecycle.directories(one).log, reactor
-        )
+        self.logs = LogReader(containers.registry, lambda one: places.directories(one).log, reactor)
         self.attachments = Attachments(
-            containers.registry, events, reactor, lifecycle.watch, self.logs
+            containers.registry, events, reactor, places.watch, self.logs
         )
-        self.execs = Execs(containers.registry, lifecycle, events, reactor, reactor)
-        lifecycle.monitored = self.attachments.before_start
-        lifecycle.let_go = self.attachments.ended
+        self.execs = Execs(
+            containers.registry, places, containers.toolbox, events, reactor, reactor
+        )
+        containers.starter.monitored = self.attachments.before_start
+        containers.lifecycle.let_go = self.attachments.ended
         for part in (self.logs, self.attachments, self.execs):
             part.register(self.rig.engine)
 
@@ -294,7 +294,7 @@ class LogsTests(StreamsCase):
     async def test_resize_of_what_is_ending_is_a_conflict(self) -> None:
         await self.begin("sleep", "100", Tty=True)
         container = self.rig.containers.registry.get("cx")
-        watch = self.rig.containers.lifecycle.watch(container)
+        watch = self.rig.containers.places.watch(container)
         watch.control_pipe.rename(watch.control_pipe.with_suffix(".away"))
         resizing = self.rig.job("ContainerResize", "cx", query="h=10&w=20")
         self.assertEqual(

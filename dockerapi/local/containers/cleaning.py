@@ -1,0 +1,47 @@
+"""Taking away what a container has beside its record: runtime state, mounts, network, files.
+
+Rule: everything here may be done twice, and what fails is logged: the record is gone or right
+already, and `reconcile` tries again at the next start.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.needs import Networks
+from dockerapi.local.containers.places import Places
+from dockerapi.local.containers.rootfs import remove, unmount_root
+from dockerapi.local.containers.tools import Toolbox
+from dockerapi.local.host.threads import in_thread
+
+
+class Cleaner:
+    """Cleans up behind containers."""
+
+    log = Logger()
+
+    def __init__(self, toolbox: Toolbox, places: Places, networks: Networks) -> None:
+        self._toolbox = toolbox
+        self._places = places
+        self._networks = networks
+
+    async def after_end(self, container: Container, *, by_force: bool = False) -> None:
+        """Take away what only a container that runs needs; `by_force` kills what is left in it."""
+        try:
+            if self._toolbox.tools is not None:
+                private = container.host_config.pid_mode != "host" and not by_force
+                runtime = self._toolbox.tools.runtime_of(container.id)
+                await runtime.delete(container.id, by_hand=private)
+            await in_thread(unmount_root, self._places.directories(container))
+            await self._networks.disconnect(container.id)
+        except Exception:
+            self.log.failure("cleaning up after the container {id} failed", id=container.id)
+        container.sandbox = None
+
+    async def remove_files(self, container: Container) -> None:
+        """Remove the files of a container that was forgotten."""
+        try:
+            await in_thread(remove, self._places.directories(container))
+        except OSError:
+            self.log.failure("files of the container {id} are left", id=container.id)

@@ -1,0 +1,128 @@
+"""The way from a container's specification to its process.
+
+Rule: what a start makes it makes in the order in which `Cleaner` takes it away again; a start that
+fails leaves that to its caller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+
+from dockerapi.local.containers.conmon import Monitored, RuntimeFailed, Watch, launch
+from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.needs import Networks
+from dockerapi.local.containers.places import Places
+from dockerapi.local.containers.rootfs import prepare
+from dockerapi.local.containers.runtime import start_error
+from dockerapi.local.containers.security.filters import ANNOTATION, compiled
+from dockerapi.local.containers.spec import runtime_spec
+from dockerapi.local.containers.tools import Toolbox, Tools
+from dockerapi.local.host.pidfd import open_process, start_time_of
+from dockerapi.local.host.threads import in_thread
+from dockerapi.local.networks.sandbox import Sandbox
+
+
+@attrs.frozen
+class Started:
+    """A process that was let go.
+
+    :ivar pidfd: its descriptor, the holder's to close.
+    :ivar start_time: with `pid` its name, in clock ticks since boot.
+    :ivar conmon: fires at the end of its monitor.
+    """
+
+    pid: int
+    start_time: int
+    pidfd: int
+    conmon: Deferred[None]
+    watch: Watch
+
+
+class Starter:
+    """Starts the processes of containers.
+
+    :ivar monitored: called when a container's monitor is there and its process waits to be let go.
+    """
+
+    def __init__(self, toolbox: Toolbox, places: Places, networks: Networks) -> None:
+        self.monitored: Callable[[Container, Watch], None] = lambda _, __: None
+        self._toolbox = toolbox
+        self._places = places
+        self._networks = networks
+
+    async def start(self, container: Container) -> Started:
+        """Start the process of `container`, whose lock is held, and return it.
+
+        Raises in the runtime's words what the runtime refused, and what `prepare` raises.
+        """
+        tools = self._toolbox.require()
+        watch = self._places.watch(container)
+        monitored = await self._make(container, tools, watch)
+        pidfd = open_process(monitored.pid)
+        try:
+            start_time = start_time_of(monitored.pid) or 0
+            self.monitored(container, watch)
+            await tools.runtime.start(container.id, pidfd)
+        except BaseException:
+            os.close(pidfd)
+            raise
+        conmon = Deferred.fromCoroutine(monitored.conmon.wait()).addCallback(lambda _: None)
+        return Started(monitored.pid, start_time, pidfd, conmon, watch)
+
+    async def _make(self, container: Container, tools: Tools, watch: Watch) -> Monitored:
+        """Make the process, which waits to be let go."""
+        container.sandbox = sandbox = await self._networks.connect(
+            container.id,
+            container.host_config.network_mode,
+            name=container.name,
+            hostname=container.config.hostname,
+        )
+        layers = await self._places.layers(container)
+        with ExitStack() as stack:
+            namespace = _by_descriptor(stack, sandbox.path)
+            await in_thread(self._write_bundle, container, layers, sandbox, namespace, tools)
+            try:
+                return await launch(watch, tools.conmon, tools.runtime)
+            except RuntimeFailed as failed:
+                raise start_error(failed.message) from failed
+
+    def _write_bundle(
+        self,
+        container: Container,
+        layers: Sequence[Path],
+        sandbox: Sandbox,
+        namespace: Path | None,
+        tools: Tools,
+    ) -> None:
+        """Mount the root and write the runtime's configuration; blocks."""
+        root = prepare(container, layers, self._places.layout, sandbox, namespace, tools.host)
+        spec = runtime_spec(container, root)
+        profile = spec["linux"].get("seccomp")
+        if profile is not None and tools.runtime.takes_filters:
+            _add_filter(spec, profile)
+        document = msgspec.json.encode(spec)
+        (self._places.directories(container).run / "config.json").write_bytes(document)
+
+
+def _add_filter(spec: dict[str, Any], profile: dict[str, Any]) -> None:
+    """Add the compiled form of `profile` to a container's configuration."""
+    filter_program = compiled(profile)
+    if filter_program is not None:
+        spec["annotations"] = {ANNOTATION: filter_program}
+
+
+def _by_descriptor(stack: ExitStack, path: Path | None) -> Path | None:
+    """Return a name of the file `path` that holds in every mount namespace, while `stack` does."""
+    if path is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")

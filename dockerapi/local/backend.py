@@ -24,6 +24,7 @@ from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.bridge import NetworkSettings
 from dockerapi.local.networks.service import Networks
+from dockerapi.local.ownership import Ownership
 from dockerapi.local.store import Store
 from dockerapi.local.system import Counts, System, SystemSettings
 
@@ -66,6 +67,7 @@ class LocalBackend:
         self._engine = engine
         self._reactor = reactor
         self._layout = Layout(settings.data_root, settings.exec_root)
+        self._ownership = Ownership(self._layout.root, self._layout.run)
         self._store = Store(self._layout.database)
         self._journal = Journal(self._store, engine.events, settings.events_history, reactor)
         self._images = Images(
@@ -83,6 +85,7 @@ class LocalBackend:
         )
         self.containers = Containers(
             self._store,
+            self._journal,
             self._layout,
             self._images,
             self._networks,
@@ -147,6 +150,7 @@ class LocalBackend:
         """Open the state, then take up what an earlier server left."""
         try:
             self._layout.make()
+            self._ownership.take()
         except OSError as error:
             raise EngineError(
                 f"the data root {self._settings.data_root} cannot be used: {error}; "
@@ -158,9 +162,13 @@ class LocalBackend:
         await self._images.start()
         await self._networks.start()
         await self.containers.start()
+        await self._store.reserve()
 
     async def stop(self) -> None:
         """Let go of what belongs to this process; containers run on."""
+        if not self._ownership.taken:
+            # What is there is another server's.
+            return
         self._attachments.stop()
         self._logs.stop()
         self._execs.stop()
@@ -169,6 +177,7 @@ class LocalBackend:
         await self._images.stop()
         await self._journal.stop()
         self._store.close()
+        self._ownership.release()
 
     def _is_running(self, container_id: str) -> bool:
         registry = self.containers.registry

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import Unavailable
 from dockerapi.engine.events import Event, EventBus
-from dockerapi.local.store import Store
+from dockerapi.local.store import Store, StoreError
 
 T = TypeVar("T")
 
@@ -152,7 +152,7 @@ class Journal:
 
         try:
             await self._store.write(write)
-        except (sqlite3.Error, Unavailable) as error:
+        except (StoreError, Unavailable) as error:
             self.log.warn("events are missing in the history: {error}", error=str(error))
 
     def _record(self, event: Event) -> None:

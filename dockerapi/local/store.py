@@ -26,6 +26,18 @@ T = TypeVar("T")
 
 _Work = Callable[[], None]
 
+#: How much of the database and of its log is kept ready for changes on a disk that is full, in
+#: bytes: what a removal writes must always fit.
+_RESERVE = 512 * 1024
+
+
+class StoreError(EngineError):
+    """The database cannot be read or written; nothing was changed."""
+
+
+class StoreFull(StoreError):
+    """There is no space left for a change of the database; nothing was changed."""
+
 
 class Store:
     """The database; nothing is opened before `start`."""
@@ -70,24 +82,28 @@ class Store:
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` as one transaction in the store's thread; return its result.
 
-        What it raises undoes the transaction and is raised here.
+        What it raises undoes the transaction and is raised here: `StoreFull` and `StoreError` for
+        what is wrong with the disk. It may be run twice, on a disk that is full.
         """
 
         def transaction() -> T:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                result = change(self._connection)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            return result
+                return self._transaction(change)
+            except sqlite3.OperationalError as error:
+                if not _is_full(error):
+                    raise
+            # The log can be written from its beginning again when what is in it is where it belongs.
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+            return self._transaction(change)
 
         return await self._submit(transaction)
 
+    async def reserve(self) -> None:
+        """Make room in the database's files for a time when the disk is full."""
+        await self._submit(lambda: _reserve(self._connection, self._path))
+
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `query` in the store's thread and return its result."""
+        """Run `query` in the store's thread and return its result; raise `StoreError`."""
         return await self._submit(lambda: query(self._connection))
 
     def close(self) -> None:
@@ -98,6 +114,31 @@ class Store:
             thread.join()
             self._connection.close()
 
+    def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = change(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _error(self, error: sqlite3.DatabaseError) -> Exception:
+        """Return what is raised for an error of the database: one by meaning where it is the disk.
+
+        A violated constraint is its change's own matter, and a wrong statement a defect.
+        """
+        if _is_full(error):
+            return StoreFull(
+                f"no space left on device: the database {self._path} cannot be written; "
+                "free some space, or remove containers or images"
+            )
+        if getattr(error, "sqlite_errorname", "").startswith(_DISK):
+            return StoreError(f"the database {self._path} cannot be used: {error}")
+        return error
+
     def _submit(self, function: Callable[[], T]) -> Deferred[T]:
         if self._thread is None:
             raise Unavailable("the database is closed")
@@ -107,6 +148,8 @@ class Store:
         def work() -> None:
             try:
                 result = function()
+            except sqlite3.DatabaseError as error:
+                self._reactor.callFromThread(_settle, waiter, Failure(self._error(error)))
             except BaseException:
                 self._reactor.callFromThread(_settle, waiter, Failure())
             else:
@@ -124,6 +167,31 @@ def _settle(waiter: Deferred[Any], result: Any) -> None:
     # Someone who was cancelled meanwhile no longer waits.
     if not waiter.called:
         waiter.callback(result)
+
+
+#: What SQLite calls errors that are the disk's, or the file's on it.
+_DISK = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN")
+
+
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+
+
+def _reserve(connection: sqlite3.Connection, path: Path) -> None:
+    """Grow the database and its log to where they hold `_RESERVE` bytes that are not in use."""
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    log = path.with_name(path.name + "-wal")
+    if free * size >= _RESERVE // 2 and log.exists() and log.stat().st_size >= _RESERVE // 2:
+        return
+    connection.executescript(
+        "BEGIN IMMEDIATE;"
+        "CREATE TABLE reserve (bytes BLOB);"
+        f"INSERT INTO reserve VALUES (zeroblob({_RESERVE}));"
+        "DROP TABLE reserve;"
+        "COMMIT;"
+        "PRAGMA wal_checkpoint(PASSIVE);"
+    )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

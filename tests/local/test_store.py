@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError, Unavailable
-from dockerapi.local.store import Store
+from dockerapi.local.store import Store, StoreError, StoreFull
 
 
 class StoreTests(TestCase):
@@ -57,6 +57,48 @@ class StoreTests(TestCase):
         self.store.close()
         with self.assertRaises(Unavailable):
             await self._values()
+
+    async def test_a_full_disk_is_told_and_undone(self) -> None:
+        await self._table()
+        pages = await self.store.read(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+        await self.store.read(lambda db: db.execute(f"PRAGMA max_page_count = {pages}"))
+        with self.assertRaises(StoreFull) as raised:
+            await self.store.write(
+                lambda db: db.executemany("INSERT INTO t VALUES (?)", ((n,) for n in range(10**4)))
+            )
+        self.assertIn("no space left on device", raised.exception.message)
+        self.assertEqual(await self._values(), [])
+        await self.store.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
+        self.assertEqual(await self._values(), [1])
+
+    async def test_room_is_kept_for_a_full_disk(self) -> None:
+        await self.store.reserve()
+        log = self.path.with_name(self.path.name + "-wal")
+        sizes = self.path.stat().st_size, log.stat().st_size
+        self.assertGreaterEqual(min(sizes), 512 * 1024)
+        await self.store.reserve()
+        await self._table()
+        await self.store.write(
+            lambda db: db.executemany("INSERT INTO t VALUES (?)", ((n,) for n in range(10**4)))
+        )
+        self.assertEqual((self.path.stat().st_size, log.stat().st_size), sizes)
+
+    async def test_damage_is_told_by_the_file_that_has_it(self) -> None:
+        await self._table()
+
+        def fill(db: sqlite3.Connection) -> None:
+            # A cursor that somebody holds keeps the database open beyond its end.
+            db.executemany("INSERT INTO t VALUES (?)", ((n,) for n in range(10**5))).close()
+
+        await self.store.write(fill)
+        self.store.close()
+        with self.path.open("r+b") as file:
+            file.seek(4096 * 50)
+            file.write(b"\xff" * 4096 * 300)
+        self.store.start()
+        with self.assertRaises(StoreError) as raised:
+            await self._values()
+        self.assertIn(str(self.path), raised.exception.message)
 
     def test_a_newer_schema_is_refused(self) -> None:
         path = Path(self.mktemp())

@@ -5,7 +5,6 @@ Rule: whatever changes a container holds its lock; whoever only reads needs none
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,7 @@ class Container:
         """What follows the program."""
         return self.config.words()[1:]
 
-    def event_attributes(self, **more: str) -> Mapping[str, str]:
+    def event_attributes(self, **more: str) -> dict[str, str]:
         """Return the attributes of this container's events: labels, image, name and `more`."""
         return {**(self.config.labels or {}), "image": self.config.image, "name": self.name, **more}
 

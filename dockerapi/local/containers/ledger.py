@@ -5,14 +5,13 @@ Rule: a change is in the database before it can be read, and can be read before 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.local.containers import records
 from dockerapi.local.containers.container import Container, State
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.store import Store
+from dockerapi.local.journal import Journal
 
 
 class Ledger:
@@ -21,32 +20,44 @@ class Ledger:
     :ivar changed: called when something changed that lists of containers show.
     """
 
-    def __init__(self, store: Store, registry: Registry, events: EventBus) -> None:
+    def __init__(self, journal: Journal, registry: Registry, events: EventBus) -> None:
         self.changed: Callable[[], None] = lambda: None
-        self._store = store
+        self._journal = journal
         self._registry = registry
         self._events = events
 
     async def insert(self, container: Container) -> None:
         """Make a container known, whose name is reserved."""
-        await self._store.write(lambda connection: records.insert(connection, container))
-        self._registry.add(container)
-        self._tell([event(container, "create")])
+
+        def apply() -> None:
+            self._registry.add(container)
+            self.changed()
+
+        await self._journal.commit(
+            lambda connection: records.insert(connection, container),
+            [event(container, "create")],
+            apply,
+        )
 
     async def save(self, container: Container, state: State, *events: Event) -> None:
         """Give a container the state `state`, then tell `events` of it."""
 
-        def change(connection: sqlite3.Connection) -> None:
-            records.update_state(connection, container.id, state)
+        def apply() -> None:
+            container.state = state
+            self.changed()
 
-        await self._store.write(change)
-        container.state = state
-        self._tell(events)
+        await self._journal.commit(
+            lambda connection: records.update_state(connection, container.id, state),
+            events,
+            apply,
+        )
 
     def accept(self, container: Container, state: State, *events: Event) -> None:
         """Give a container a state that could not be committed; for what has happened anyway."""
         container.state = state
-        self._tell(events)
+        self.changed()
+        for one in events:
+            self._events.publish(one)
 
     def __contains__(self, container: Container) -> bool:
         return container.id in self._registry
@@ -54,27 +65,38 @@ class Ledger:
     async def rename(self, container: Container, name: str) -> None:
         """Give a container the reserved name `name`; its old one is free then."""
         old = container.name
+        attributes = container.event_attributes(oldName=f"/{old}") | {"name": name}
+
+        def apply() -> None:
+            container.name = name
+            self._registry.release(old)
+            self.changed()
+
         try:
-            await self._store.write(
-                lambda connection: records.rename(connection, container.id, name)
+            await self._journal.commit(
+                lambda connection: records.rename(connection, container.id, name),
+                [Event("container", "rename", container.id, attributes)],
+                apply,
             )
         except BaseException:
             self._registry.release(name)
             raise
-        container.name = name
-        self._registry.release(old)
-        self._tell([event(container, "rename", oldName=f"/{old}")])
 
     async def forget(self, container: Container, *events: Event) -> None:
         """Remove a container, whose name is free then, and tell `events` of it."""
+
+        def apply() -> None:
+            self._registry.remove(container)
+            self.changed()
+
         container.removing = True
         try:
-            await self._store.write(lambda connection: records.delete(connection, container.id))
+            await self._journal.commit(
+                lambda connection: records.delete(connection, container.id), events, apply
+            )
         except BaseException:
             container.removing = False
             raise
-        self._registry.remove(container)
-        self._tell(events)
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         """Tell of what changed nothing."""
@@ -83,11 +105,6 @@ class Ledger:
     def publish_prune(self, reclaimed: int) -> None:
         """Tell of a prune that freed `reclaimed` bytes."""
         self._events.publish(Event("container", "prune", "", {"reclaimed": str(reclaimed)}))
-
-    def _tell(self, events: Iterable[Event]) -> None:
-        self.changed()
-        for one in events:
-            self._events.publish(one)
 
 
 def event(container: Container, action: str, **attributes: str) -> Event:

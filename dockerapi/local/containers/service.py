@@ -34,6 +34,7 @@ from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.host.mountns import MountNamespace, stop_sharing
 from dockerapi.local.host.spawn import find_program, spawn
+from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
 
@@ -73,6 +74,7 @@ class Containers:
     def __init__(
         self,
         store: Store,
+        journal: Journal,
         layout: Layout,
         images: Images,
         networks: Networks,
@@ -84,7 +86,7 @@ class Containers:
         self.registry = Registry()
         self.toolbox = Toolbox()
         self.places = Places(layout, images)
-        self.ledger = Ledger(store, self.registry, engine.events)
+        self.ledger = Ledger(journal, self.registry, engine.events)
         self.starter = Starter(self.toolbox, self.places, networks)
         cleaner = Cleaner(self.toolbox, self.places, networks)
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)

@@ -20,6 +20,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import NotFound
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.service import Containers, ContainerSettings
+from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.bridge import NetworkSettings
 from dockerapi.local.networks.service import Networks
@@ -129,11 +130,14 @@ class Rig:
         self.layout.make()
         self.store = Store.open(self.layout.database)
         self.engine = Engine(logging=False)
+        self.journal = Journal(self.store, self.engine.events, 1000, reactor)
+        await self.journal.start()
         settings = NetworkSettings(bridge=self.bridge)
         self.networks = Networks(self.store, self.layout, self.engine, settings, reactor)
         await self.networks.start()
         self.containers = Containers(
             self.store,
+            self.journal,
             self.layout,
             self.images,
             self.networks,
@@ -151,6 +155,7 @@ class Rig:
         """Stop the engine; containers run on."""
         await self.containers.stop()
         await self.networks.stop()
+        await self.journal.stop()
         self.store.close()
 
     async def close(self) -> None:

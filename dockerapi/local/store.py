@@ -92,7 +92,7 @@ class Store:
             except sqlite3.OperationalError as error:
                 if not _is_full(error):
                     raise
-            # The log can be written from its beginning again when what is in it is where it belongs.
+            # The log can begin again when what is in it is where it belongs.
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
             return self._transaction(change)
 

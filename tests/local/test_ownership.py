@@ -56,7 +56,8 @@ class OwnershipTests(SynchronousTestCase):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        assert child.stdout is not None and child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdin is not None
         self.assertEqual(child.stdout.readline(), b"taken\n")
         self.assertRaises(EngineError, Ownership(self.root).take)
         child.kill()

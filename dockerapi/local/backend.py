@@ -13,7 +13,8 @@ import attrs
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.attach import Attachments
-from dockerapi.local.containers.container import Status
+from dockerapi.local.containers.conmon import Watch
+from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.execs import Execs
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.rootfs import Dns
@@ -115,8 +116,8 @@ class LocalBackend:
             self._reactor,
             self._reactor,
         )
-        containers.starter.monitored = self._attachments.before_start
-        containers.lifecycle.let_go = self._attachments.ended
+        containers.starter.monitored = self._monitored
+        containers.lifecycle.let_go = self._let_go
         self._images.users = lambda image: [one.id for one in containers.users_of(image)]
         self._images.is_running = self._is_running
         self._events = EventStreams(engine.events, self._journal.history, self._reactor)
@@ -162,6 +163,9 @@ class LocalBackend:
         await self._images.start()
         await self._networks.start()
         await self.containers.start()
+        for container in self.containers.registry:
+            if container.state.running:
+                self._logs.started(container, self.containers.places.watch(container))
         await self._store.reserve()
 
     async def stop(self) -> None:
@@ -178,6 +182,16 @@ class LocalBackend:
         await self._journal.stop()
         self._store.close()
         self._ownership.release()
+
+    def _monitored(self, container: Container, watch: Watch) -> None:
+        """A container has a monitor, and its process waits to be let go."""
+        self._logs.started(container, watch)
+        self._attachments.before_start(container, watch)
+
+    def _let_go(self, container: Container) -> None:
+        """A container has ended, or failed to start."""
+        self._attachments.ended(container)
+        self._logs.ended(container)
 
     def _is_running(self, container_id: str) -> bool:
         registry = self.containers.registry

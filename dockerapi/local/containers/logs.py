@@ -1,4 +1,4 @@
-"""The operation ContainerLogs: the log that conmon writes, read with a cursor.
+"""The operation ContainerLogs, and the logs of containers for whoever else reads them.
 
 Rule: the disk is read in threads, a bounded piece at a time, as fast as the client takes it; a
 client that stalls holds a descriptor, and nothing else waits for it.
@@ -6,24 +6,27 @@ client that stalls holds a descriptor, and nothing else waits for it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
-from twisted.internet.defer import Deferred
-from twisted.internet.inotify import IN_MODIFY, INotify
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.filepath import FilePath
 
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import NotSupported
+from dockerapi.engine.errors import Conflict, EngineError, NotSupported
 from dockerapi.engine.job import Job
-from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.k8slog import Renderer, View, count_back
+from dockerapi.local.containers.conmon import Watch
+from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.logoptions import details, policy_of
 from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.spool.changes import Changes
+from dockerapi.local.containers.spool.files import Cursor, LogFiles
+from dockerapi.local.containers.spool.reader import SpoolReader
+from dockerapi.local.containers.spool.render import Renderer, View
+from dockerapi.local.containers.spool.rotation import Rotation
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import LogsRequest, stream_type
 from dockerapi.wire.duplex import Sink
@@ -34,68 +37,17 @@ PIECE = 128 * 1024
 LOOK = 5.0
 
 
-class Changes:
-    """Tells of changes of files, by inotify; one descriptor for all."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._notifier: INotify | None = None
-        self._waiting: dict[Path, list[Deferred[None]]] = {}
-
-    def next(self, path: Path) -> Deferred[None]:
-        """Return a Deferred that fires when the file at `path` next changes, or after `LOOK`."""
-        if self._notifier is None:
-            self._notifier = INotify()
-            self._notifier.startReading()
-        waiters = self._waiting.get(path)
-        if waiters is None:
-            waiters = self._waiting[path] = []
-            self._notifier.watch(
-                FilePath(str(path)), IN_MODIFY, callbacks=[lambda *_: self._fire(path)]
-            )
-        waiter: Deferred[None] = Deferred(lambda _: self._leave(path, waiter))
-        waiters.append(waiter)
-        waiter.addTimeout(LOOK, self._clock, onTimeoutCancel=lambda _, __: None)
-        return waiter
-
-    def stop(self) -> None:
-        """Watch no more."""
-        if self._notifier is not None:
-            self._notifier.loseConnection()
-            self._notifier = None
-
-    def _fire(self, path: Path) -> None:
-        waiters = self._waiting.pop(path, [])
-        self._ignore(path)
-        for waiter in waiters:
-            waiter.callback(None)
-
-    def _leave(self, path: Path, waiter: Deferred[None]) -> None:
-        waiters = self._waiting.get(path, [])
-        if waiter in waiters:
-            waiters.remove(waiter)
-        if not waiters and self._waiting.pop(path, None) is not None:
-            self._ignore(path)
-
-    def _ignore(self, path: Path) -> None:
-        if self._notifier is not None and path not in self._waiting:
-            try:
-                self._notifier.ignore(FilePath(str(path)))
-            except KeyError:
-                # The file is gone, and the watch with it.
-                return
-
-
 class LogReader:
-    """Reads the logs of containers."""
+    """Reads the logs of containers, and has them rotated."""
 
     def __init__(
         self, registry: Registry, log_path: Callable[[Container], Path], clock: IReactorTime
     ) -> None:
         self._registry = registry
         self._log_path = log_path
-        self._changes = Changes(clock)
         self._clock = clock
+        self._changes = Changes(clock)
+        self._rotation = Rotation(self._changes, clock)
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
@@ -103,108 +55,151 @@ class LogReader:
 
     def stop(self) -> None:
         """Watch no more."""
+        self._rotation.stop()
         self._changes.stop()
+
+    def started(self, container: Container, watch: Watch) -> None:
+        """Look after the log of a container that `watch` monitors from now on, or did before.
+
+        Raises `EngineError` in dockerd's words for options that cannot be.
+        """
+        try:
+            policy = policy_of(container.host_config.log_config)
+            details(container)
+        except EngineError as error:
+            raise EngineError(
+                "failed to create task for container: "
+                f"failed to initialize logging driver: {error.message}"
+            ) from error
+        if watch.log is not None:
+            self._rotation.start(container, LogFiles(watch.log), watch.control_pipe, policy)
+
+    def ended(self, container: Container) -> None:
+        """Rotate the log of a container no more: it has ended, or failed to start."""
+        self._rotation.end(container)
 
     async def logs(self, job: Job) -> Answer:
         """Answer ContainerLogs; raises `NotSupported` for a container without a log."""
         request = await job.request(LogsRequest)
         container = self._registry.get(request.container)
+        if container.state.status in (Status.REMOVING, Status.DEAD):
+            raise Conflict("can not get logs from container which is dead or marked for removal")
         if container.host_config.log_config.type == "none":
             raise NotSupported("configured logging driver does not support reading")
+        policy_of(container.host_config.log_config)
         framed = not container.config.tty
         view = View(
             request.outputs,
             framed,
             request.timestamps,
-            request.details,
+            details(container) if request.details else None,
             request.since,
             request.until,
         )
         follow = request.follow and container.state.running
 
         async def serve(sink: Sink) -> None:
-            await self._send(container, view, sink, tail=request.tail, follow=follow)
+            with self._following(container, follow=follow) as following:
+                await self._send(following, view, sink, tail=request.tail)
 
         return Stream(serve, stream_type(request.version, framed=framed))
 
     async def send_past(
         self, container: Container, outputs: frozenset[int], sink: Sink, *, framed: bool
     ) -> None:
-        """Send what `container` has written so far to `sink`."""
-        await self._send(container, View(outputs, framed), sink, tail=None, follow=False)
+        """Send what `container` has written so far to `sink`, as it was written."""
+        with self._following(container, follow=False) as following:
+            await self._send(following, View(outputs, framed), sink)
+
+    async def follow_all(
+        self, container: Container, outputs: frozenset[int], sink: Sink, *, framed: bool
+    ) -> None:
+        """Send what `container` has written and goes on to write to `sink`, as it was written.
+
+        Returns when it ends, or is removed; one that does not run is waited for.
+        """
+        with self._following(container, follow=True) as following:
+            await self._send(following, View(outputs, framed), sink)
+
+    def _following(self, container: Container, *, follow: bool) -> Following:
+        return Following(
+            container, LogFiles(self._log_path(container)), self._changes, follow=follow
+        )
 
     async def _send(
-        self, container: Container, view: View, sink: Sink, *, tail: int | None, follow: bool
+        self, following: Following, view: View, sink: Sink, *, tail: int | None = None
     ) -> None:
-        path = self._log_path(container)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            # A container that never ran has written nothing.
-            return
-        with ExitStack() as stack:
-            stack.callback(os.close, descriptor)
-            # Who does not follow gets what is there now, and nothing that is written meanwhile.
-            end = os.fstat(descriptor).st_size
-            offset = 0 if tail is None else await in_thread(tail_offset, descriptor, tail, end)
-            renderer = Renderer(view)
+        files = following.files
+        renderer = Renderer(view)
+        with await in_thread(SpoolReader, files) as reader:
+            if tail is not None:
+                last = following.end
+                if last is None:
+                    last = await in_thread(files.end)
+                await in_thread(reader.seek_tail, tail, last)
             while not renderer.past_end:
-                # Whether it runs is asked before reading: what it wrote last is read after.
-                runs = container.state.running
-                size = PIECE if follow else min(PIECE, end - offset)
-                piece = await in_thread(os.pread, descriptor, size, offset)
-                offset += len(piece)
+                # Where it ended is asked before reading: what it wrote last is read after.
+                end = following.end
+                piece = await in_thread(reader.read, PIECE, end)
                 if piece:
                     if shown := renderer.feed(piece):
                         await sink.write(shown)
-                elif follow and runs and not _past(view.until):
-                    await self._change(container, path, descriptor, offset, view.until)
+                elif end is None and not _past(view.until):
+                    await self._change(following, reader, view.until)
                 else:
                     return
 
-    async def _change(
-        self, container: Container, path: Path, descriptor: int, offset: int, until: int | None
-    ) -> None:
+    async def _change(self, following: Following, reader: SpoolReader, until: int | None) -> None:
         """Return when there may be more to read, the container has ended, or it is `until`."""
-        change, end = self._changes.next(path), container.next_exit()
+        wait = LOOK
         if until is not None:
-            left = max(0.0, (until - time.time_ns()) / 1e9)
-            change.addTimeout(left, self._clock, onTimeoutCancel=lambda _, __: None)
-        either: Deferred[None] = Deferred()
-
-        def done(_: object) -> None:
-            if not either.called:
-                either.callback(None)
-
-        change.addBoth(done)
-        end.addBoth(done)
+            wait = min(wait, max(0.0, (until - time.time_ns()) / 1e9))
+        change = self._changes.next(following.files.path, wait)
         try:
             # What was written between the last look and the watch tells nobody.
-            if os.fstat(descriptor).st_size <= offset and container.state.running:
-                await either
+            if following.end is None and not reader.more():
+                await change
         finally:
             change.cancel()
-            end.cancel()
+
+
+class Following:
+    """One reading of a container's log, and where it ends; a context manager.
+
+    :ivar files: the log.
+    :ivar end: where the reading ends; None while the container may go on.
+    """
+
+    def __init__(
+        self, container: Container, files: LogFiles, changes: Changes, *, follow: bool
+    ) -> None:
+        self.files = files
+        self.end: Cursor | None = None
+        self._container = container
+        self._changes = changes
+        self._follow = follow
+        self._exit: Deferred[None] | None = None
+
+    def __enter__(self) -> Self:
+        if self._follow:
+            self._exit = self._container.next_exit().addCallback(self._ended)
+        else:
+            # Who does not follow gets what is there now, and nothing that is written meanwhile.
+            self.end = self.files.end()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        exit, self._exit = self._exit, None
+        if exit is not None:
+            exit.addErrback(lambda failure: failure.trap(CancelledError))
+            exit.cancel()
+
+    def _ended(self, _: object) -> None:
+        # Now, so that nothing of its next run is taken for this one's.
+        self.end, self._exit = self.files.end(), None
+        self._changes.tell(self.files.path)
 
 
 def _past(moment: int | None) -> bool:
     """Tell whether `moment`, in nanoseconds since 1970, is over; False for None."""
     return moment is not None and time.time_ns() >= moment
-
-
-def tail_offset(descriptor: int, lines: int, end: int) -> int:
-    """Return where the last `lines` lines before `end` begin, in bytes; reads from there back."""
-    if lines == 0:
-        return end
-    rest, at_end = b"", True
-    while end > 0:
-        start = max(0, end - PIECE)
-        block = os.pread(descriptor, end - start, start) + rest
-        # The block's first line may begin before it: it waits for the next turn.
-        first = 0 if start == 0 else block.find(b"\n") + 1 or len(block)
-        offset, lines = count_back(block[first:], lines, at_end=at_end)
-        if offset is not None:
-            return start + first + offset
-        rest, at_end = block[:first], at_end and first == len(block)
-        end = start
-    return 0

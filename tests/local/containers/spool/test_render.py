@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dockerapi.local.containers.k8slog import Renderer, View
-from dockerapi.local.containers.logs import tail_offset
+from dockerapi.local.containers.spool.render import Renderer, View
 from dockerapi.wire.stdcopy import FrameDecoder
+from tests.local.containers.spool.support import line
 
 BOTH = frozenset({1, 2})
-STAMP = b"2026-11-24T20:00:00.123456789+00:00"
-
-
-def line(stream: int, tag: str, text: bytes, stamp: bytes = STAMP) -> bytes:
-    name = b"stdout" if stream == 1 else b"stderr"
-    return b"%b %b %b %b\n" % (stamp, name, tag.encode(), text)
-
-
 texts = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b""))
 entries = st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from("FP"), texts), max_size=12)
 
@@ -72,32 +61,3 @@ class RendererTests(SynchronousTestCase):
     def test_lines_that_break_the_format_are_left_out(self) -> None:
         data = b"garbage\n" + line(1, "F", b"x") + b"\0\xff \n"
         self.assertEqual(Renderer(View(BOTH, framed=False)).feed(data), b"x\n")
-
-
-class TailTests(SynchronousTestCase):
-    def tail(self, data: bytes, lines: int) -> bytes:
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.flush()
-            return data[tail_offset(file.fileno(), lines, len(data)) :]
-
-    @given(entries, st.integers(0, 14))
-    def test_gives_the_last_lines(self, wanted: list[tuple[int, str, bytes]], count: int) -> None:
-        physical = [line(1, tag, text) for _, tag, text in wanted]
-        logical: list[bytes] = []
-        begins = True
-        for (_, tag, _), raw in zip(wanted, physical, strict=True):
-            if begins:
-                logical.append(raw)
-            else:
-                logical[-1] += raw
-            begins = tag == "F"
-        expected = b"".join(logical[max(0, len(logical) - count) :]) if count else b""
-        self.assertEqual(self.tail(b"".join(physical), count), expected)
-
-    def test_reads_logs_longer_than_a_piece(self) -> None:
-        data = b"".join(
-            line(1, "F", b"%06d" % n + os.urandom(40).hex().encode()) for n in range(9000)
-        )
-        for count in (1, 10, 4000, 8999, 9000, 20000):
-            self.assertEqual(self.tail(data, count).count(b"\n"), min(count, 9000))

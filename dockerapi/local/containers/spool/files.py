@@ -1,0 +1,199 @@
+"""The files of one container's log: the one that conmon writes, and those that were set aside.
+
+Rule: a file has one number for ever. What is set aside is ``container.log.N`` or, compressed,
+``container.log.N.gz``; ``container.log`` itself has the number after the highest of these. So a
+number and an offset name a place in the log whatever is set aside, compressed or dropped meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+#: How much is compressed or inflated at once, in bytes.
+_PIECE = 1024 * 1024
+#: Windows and a head as of gzip(1), for zlib.
+_GZIP = 31
+_PART = ".part"
+
+
+@attrs.frozen(order=True)
+class Cursor:
+    """A place in a log: the number of a file, and how many bytes of it come before."""
+
+    number: int
+    offset: int
+
+
+def _go_on() -> bool:
+    return True
+
+
+class LogFiles:
+    """The files of the log at `path`; every method blocks for the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._name = re.compile(rf"{re.escape(path.name)}\.(\d{{1,15}})(?:\.gz)?")
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of what was set aside, ascending."""
+        try:
+            names = os.listdir(self.path.parent)
+        except FileNotFoundError:
+            return []
+        found = (self._name.fullmatch(name) for name in names)
+        return sorted({int(match[1]) for match in found if match is not None})
+
+    def current(self) -> int:
+        """Return the number of the file that is written, or will be."""
+        return (self.numbers() or [0])[-1] + 1
+
+    def first(self, after: int = 0) -> int:
+        """Return the lowest number above `after` that there is, or that will come."""
+        numbers = [number for number in self.numbers() if number > after]
+        return numbers[0] if numbers else max(self.current(), after + 1)
+
+    def end(self) -> Cursor:
+        """Return where the log ends now."""
+        while True:
+            number = self.current()
+            try:
+                size = self.path.stat().st_size
+            except FileNotFoundError:
+                size = 0
+            if number == self.current():
+                return Cursor(number, size)
+
+    def open(self, number: int) -> int:
+        """Return a descriptor of the file `number`, inflated; raise FileNotFoundError."""
+        while True:
+            with suppress(FileNotFoundError):
+                return os.open(self._aside(number), os.O_RDONLY | os.O_CLOEXEC)
+            with suppress(FileNotFoundError):
+                return self._inflated(number)
+            if number != self.current():
+                raise FileNotFoundError(f"{self.path}: the part {number} is gone")
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            # It may have been set aside, and the next one made, just before it was opened.
+            if number == self.current():
+                return descriptor
+            os.close(descriptor)
+
+    def is_written(self, descriptor: int) -> bool:
+        """Tell whether the open file `descriptor` is the one under the log's own name."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(descriptor)
+        return (status.st_dev, status.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def size(self) -> int:
+        """Return how long the file is that is written; 0 where there is none."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def set_aside(self) -> int:
+        """Set the file aside that is written, and return its number.
+
+        conmon goes on writing to it until it is told to open its log again. The name that conmon
+        then makes is made before: on a full disk this fails here, and not in conmon, which would
+        end. Raises OSError, and nothing has happened then.
+        """
+        with open(f"{self.path}.tmp", "ab"):
+            pass
+        number = self.current()
+        self.path.rename(self._aside(number))
+        return number
+
+    def drop(self, most: int) -> None:
+        """Remove the oldest so that `most` are left of what was set aside."""
+        numbers = self.numbers()
+        for number in numbers[: max(0, len(numbers) - most)]:
+            if number == numbers[-1]:
+                # The highest number must be known for as long as the log is.
+                part = self._part(number)
+                part.write_bytes(b"")
+                part.rename(self._aside(number))
+            else:
+                self._aside(number).unlink(missing_ok=True)
+            self._compressed(number).unlink(missing_ok=True)
+
+    def uncompressed(self) -> list[int]:
+        """Return the numbers of what was set aside and is not compressed."""
+        return [
+            number
+            for number in self.numbers()
+            if self._aside(number).exists() and self._aside(number).stat().st_size
+        ]
+
+    def compress(self, number: int, go_on: Callable[[], bool] = _go_on) -> None:
+        """Compress what was set aside as `number`; give up where `go_on` says so.
+
+        There is a whole file at each moment: one that was left half-written is written anew.
+        """
+        part = self._part(number)
+        try:
+            with self._aside(number).open("rb") as source, part.open("wb") as target:
+                os.fchmod(target.fileno(), 0o640)
+                packer = zlib.compressobj(wbits=_GZIP)
+                for piece in _pieces(source.fileno()):
+                    if not go_on():
+                        part.unlink(missing_ok=True)
+                        return
+                    target.write(packer.compress(piece))
+                target.write(packer.flush())
+                target.flush()
+                os.fsync(target.fileno())
+            part.rename(self._compressed(number))
+        except FileNotFoundError:
+            # It was dropped meanwhile, or the container was removed.
+            part.unlink(missing_ok=True)
+            return
+        self._aside(number).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what a crash may have left: half-written files, and originals of whole ones."""
+        for number in self.numbers():
+            if self._compressed(number).exists():
+                self._aside(number).unlink(missing_ok=True)
+        for path in self.path.parent.glob(f"{self.path.name}.*{_PART}"):
+            path.unlink(missing_ok=True)
+
+    def _aside(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+    def _compressed(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}.gz")
+
+    def _part(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}{_PART}")
+
+    def _inflated(self, number: int) -> int:
+        """Return a descriptor of an unnamed file with what the compressed file `number` holds."""
+        with (
+            self._compressed(number).open("rb") as source,
+            tempfile.TemporaryFile(dir=self.path.parent) as target,
+        ):
+            unpacker = zlib.decompressobj(wbits=_GZIP)
+            for piece in _pieces(source.fileno()):
+                while piece:
+                    target.write(unpacker.decompress(piece, _PIECE))
+                    piece = unpacker.unconsumed_tail
+            target.flush()
+            return os.open(f"/proc/self/fd/{target.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    while piece := os.read(descriptor, _PIECE):
+        yield piece

@@ -1,81 +1,20 @@
-"""What is measured: one row each, a function from a running server to a number."""
+"""The table's rows, in their order, with the targets of the project.
+
+Rule: what leaves many containers stands last, and a row that removes them follows.
+"""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
-import attrs
-
-from benchmarks import load
+from benchmarks import clients, load, many, runs, streams
+from benchmarks.row import Number, Row, Target, one
 from benchmarks.servers import Server
-
-
-@attrs.frozen
-class Row:
-    """One row of the table.
-
-    :ivar more: whether more is better.
-    :ivar once: measured once and not in rounds, as what cannot be repeated.
-    """
-
-    name: str
-    unit: str
-    measure: Callable[[Server], float]
-    more: bool = False
-    once: bool = False
-
-
-def _run(*options: str) -> Callable[[Server], float]:
-    def measure(server: Server) -> float:
-        start = time.perf_counter()
-        server.docker("run", "--rm", *options, "busybox", "true")
-        return (time.perf_counter() - start) * 1000
-
-    return measure
-
-
-def _client(server: Server) -> float:
-    start = time.perf_counter()
-    server.docker("version")
-    return (time.perf_counter() - start) * 1000
 
 
 def _rate(path: str) -> Callable[[Server], float]:
     return lambda server: load.requests_per_second(server.socket, path)
-
-
-def _fifty(server: Server) -> list[str]:
-    """Make sure that 50 containers run, and return their ids."""
-    ids = server.docker("ps", "-q", "--no-trunc").decode().split()
-    while len(ids) < 50:
-        server.docker("run", "-d", "--network", "none", "busybox", "sleep", "3600")
-        ids = server.docker("ps", "-q", "--no-trunc").decode().split()
-    return ids
-
-
-def _list(server: Server) -> float:
-    _fifty(server)
-    return load.requests_per_second(server.socket, "/containers/json")
-
-
-def _inspect(server: Server) -> float:
-    name = _fifty(server)[25]
-    return load.requests_per_second(server.socket, f"/containers/{name}/json")
-
-
-def _memory(server: Server) -> float:
-    _fifty(server)
-    return server.memory() / 1e6
-
-
-def _remove_all(server: Server) -> float:
-    ids = server.docker("ps", "-aq").decode().split()
-    start = time.perf_counter()
-    if ids:
-        server.docker("rm", "-f", *ids)
-    return (time.perf_counter() - start) * 1000
 
 
 def _save(server: Server) -> float:
@@ -83,37 +22,95 @@ def _save(server: Server) -> float:
     return load.throughput(server.socket, f"/images/{images[0]['Id']}/get") / 1e6
 
 
+def _new_connections(server: Server) -> float:
+    return load.new_connections_per_second(server.socket, "/_ping")
+
+
+def _latency(path: str) -> Callable[[Server], float]:
+    return lambda server: load.latency(server.socket, path) * 1000
+
+
+_RUNS = (
+    one("docker version (CLI)", "ms", runs.client),
+    one(
+        "docker run --rm, network none",
+        "ms",
+        runs.run("--network", "none"),
+        target=Target(0.2),
+    ),
+    one("docker run --rm, bridge", "ms", runs.run(), target=Target(0.2)),
+    one("docker run --rm, published port", "ms", runs.published, target=Target(0.17)),
+    one("engine's own part of a run", "ms", runs.own_part, target=Target(25, ratio=False)),
+    one(
+        "20 runs at once, network none",
+        "ms",
+        runs.at_once("--network", "none"),
+        target=Target(0.2),
+    ),
+    one("20 runs at once, bridge", "ms", runs.at_once(), target=Target(0.2)),
+    Row(
+        (
+            Number("_ping during 20 runs, median", "ms"),
+            Number("_ping during 20 runs, 99th", "ms", target=Target(10, ratio=False)),
+        ),
+        runs.pings_during_runs,
+    ),
+    one("create start stop rm, docker-py", "ms", clients.life, target=Target(1 / 6)),
+    one("exec, docker-py", "ms", clients.execute, target=Target(0.25)),
+    one("exec, CLI", "ms", clients.execute_by_cli, target=Target(0.25)),
+)
+
+_STREAMS = (
+    one("logs of 100 MB, CLI", "MB/s", streams.logs, more=True, target=Target(1)),
+    one("attach, output only, CLI", "MB/s", streams.output, more=True, target=Target(1)),
+    one("attach, in and out, CLI", "MB/s", streams.through, more=True, target=Target(1)),
+)
+
+_REQUESTS = (
+    one("_ping, kept connections", "1/s", _rate("/_ping"), more=True),
+    one("_ping, new connections", "1/s", _new_connections, more=True),
+    one("/version", "1/s", _rate("/version"), more=True),
+    one("/info", "1/s", _rate("/info"), more=True),
+)
+
+_MANY = (
+    one("list, 50 containers", "1/s", many.list_few, more=True),
+    one("inspect, 50 containers", "1/s", many.inspect_few, more=True),
+    one(
+        "memory with 50 containers (PSS)",
+        "MB",
+        many.memory,
+        target=Target(0.25),
+        once=True,
+    ),
+    one("rm -f of 50 containers", "ms", many.remove_all, once=True),
+    one(
+        "memory with 50 published (PSS)",
+        "MB",
+        many.memory_published,
+        target=Target(0.25),
+        once=True,
+        without=("podman",),
+    ),
+    one("rm -f of 50 published", "ms", many.remove_all, once=True, without=("podman",)),
+    one("list, 1,000 stopped", "1/s", many.list_many, more=True, without=("podman",)),
+    one("inspect, 1,000 stopped", "1/s", many.inspect_many, more=True, without=("podman",)),
+    one("rm -f of 1,000 stopped", "ms", many.remove_all, once=True, without=("podman",)),
+)
+
 #: Against dockerd, on the embedded engine.
 ENGINE_ROWS = (
-    Row("start to first answer", "ms", lambda server: server.first_answer * 1000, once=True),
-    Row("memory when idle (PSS)", "MB", lambda server: server.memory() / 1e6, once=True),
-    Row("docker version (CLI)", "ms", _client),
-    Row("docker run --rm, network none", "ms", _run("--network", "none")),
-    Row("docker run --rm, bridge", "ms", _run()),
-    Row("_ping, kept connections", "1/s", _rate("/_ping"), more=True),
-    Row(
-        "_ping, new connections",
-        "1/s",
-        lambda server: load.new_connections_per_second(server.socket, "/_ping"),
-        more=True,
-    ),
-    Row("/version", "1/s", _rate("/version"), more=True),
-    Row("/info", "1/s", _rate("/info"), more=True),
-    Row("list, 50 containers", "1/s", _list, more=True),
-    Row("inspect, 50 containers", "1/s", _inspect, more=True),
-    Row("memory with 50 containers (PSS)", "MB", _memory, once=True),
-    Row("rm -f of 50 containers", "ms", _remove_all, once=True),
+    one("start to first answer", "ms", lambda server: server.first_answer * 1000, once=True),
+    one("memory when idle (PSS)", "MB", lambda server: server.memory() / 1e6, once=True),
+    *_RUNS,
+    *_STREAMS,
+    *_REQUESTS,
+    *_MANY,
 )
 
 #: Through the forwarding engine, beside a direct connection to the same dockerd.
 FORWARDING_ROWS = (
-    Row(
-        "_ping latency, forwarded", "ms", lambda server: load.latency(server.socket, "/_ping") * 1e3
-    ),
-    Row(
-        "image list latency, forwarded",
-        "ms",
-        lambda server: load.latency(server.socket, "/images/json") * 1e3,
-    ),
-    Row("save throughput, forwarded", "MB/s", _save, more=True),
+    one("_ping latency, forwarded", "ms", _latency("/_ping")),
+    one("image list latency, forwarded", "ms", _latency("/images/json")),
+    one("save throughput, forwarded", "MB/s", _save, more=True),
 )

@@ -1,4 +1,8 @@
-"""Servers to measure, each started on a unix socket in a directory of its own."""
+"""Servers to measure, each started on a unix socket in a directory and a network of its own.
+
+Rule: each runs in a network namespace that ends with it, so that no server's bridge or rules meet
+another's or the host's; whatever else it leaves is removed by `stop`, also after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
+from benchmarks import processes
 from benchmarks.load import Connection, get
+
+#: Runs a command in a network namespace of its own, where loopback is up.
+_OWN_NETWORK = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
 
 
 class Server:
@@ -33,35 +40,51 @@ class Server:
         self.first_answer = 0.0
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which a client finds this server."""
+        return {**os.environ, "DOCKER_HOST": f"unix://{self.socket}"}
+
     def start(self) -> None:
         """Start it and wait for its first answer."""
         before = time.perf_counter()
+        # In a session of its own: Ctrl-C is for the benchmark, which ends its servers itself.
         self.process = subprocess.Popen(
-            self._command, stdout=self._log, stderr=self._log, cwd=self.directory.parent
+            [*_OWN_NETWORK, *self._command],
+            stdout=self._log,
+            stderr=self._log,
+            cwd=Path(__file__).parent.parent,
+            start_new_session=True,
         )
-        while True:
-            try:
-                client = Connection(self.socket)
-                client.send(get("/_ping"))
-                client.receive()
-                client.close()
-                break
-            except OSError:
-                if self.process.poll() is not None or time.perf_counter() - before > 60:
-                    text = (self.directory / "log").read_text(errors="replace")
-                    raise RuntimeError(f"{self.name} did not start:\n{text[-2000:]}") from None
-                time.sleep(0.002)
+        while not self._answers():
+            if self.process.poll() is not None or time.perf_counter() - before > 60:
+                text = (self.directory / "log").read_text(errors="replace")
+                raise RuntimeError(f"{self.name} did not start:\n{text[-2000:]}") from None
+            time.sleep(0.002)
         self.first_answer = time.perf_counter() - before
 
+    def _answers(self) -> bool:
+        try:
+            client = Connection(self.socket)
+            client.send(get("/_ping"))
+            client.receive()
+            client.close()
+        except OSError:
+            return False
+        return True
+
     def stop(self) -> None:
-        """End it and unmount and remove what it left."""
+        """Remove its containers, end it, and unmount and remove what it left."""
         if self.process is not None and self.process.poll() is None:
+            with suppress(RuntimeError, OSError, subprocess.TimeoutExpired):
+                self.remove_containers()
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        processes.end(self.directory)
         self._log.close()
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in reversed(mounts):
@@ -71,33 +94,32 @@ class Server:
 
     def docker(self, *args: str, stdin: bytes = b"") -> bytes:
         """Run the docker CLI against this server and return its output; it must succeed."""
-        environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}"}
         done = subprocess.run(
-            ["docker", *args], input=stdin, capture_output=True, env=environment, check=False
+            ["docker", *args],
+            input=stdin,
+            capture_output=True,
+            env=self.environment,
+            check=False,
+            timeout=300,
         )
         if done.returncode:
             raise RuntimeError(f"{self.name}: docker {args}: {done.stderr.decode()}")
         return done.stdout
 
+    def containers(self, *, running: bool = False) -> list[str]:
+        """Return the ids of all its containers, or only of those that run."""
+        return self.docker("ps", "-q" if running else "-aq", "--no-trunc").decode().split()
+
+    def remove_containers(self) -> None:
+        """Remove every container."""
+        ids = self.containers()
+        for at in range(0, len(ids), 200):
+            self.docker("rm", "-f", *ids[at : at + 200])
+
     def memory(self) -> int:
-        """Return the PSS in bytes of the server, its children, and its containers' monitors."""
+        """Return the PSS in bytes of the server and of everything that it runs for containers."""
         assert self.process is not None
-        total = 0
-        for process in psutil.process_iter(["pid", "name", "cmdline"]):
-            try:
-                line = " ".join(process.info["cmdline"] or ())
-                mine = process.pid == self.process.pid or str(self.directory) in line
-                monitor = process.info["name"] in (
-                    "conmon",
-                    "containerd-shim-runc-v2",
-                    "containerd",
-                )
-                family = any(parent.pid == self.process.pid for parent in process.parents())
-                if mine or (family and monitor) or (family and process.info["name"] == "dockerd"):
-                    total += process.memory_full_info().pss
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return total
+        return processes.memory(self.process.pid, self.directory)
 
 
 def dockerd(directory: Path) -> Server:
@@ -107,18 +129,8 @@ def dockerd(directory: Path) -> Server:
         directory / "dockerd",
         [
             "dockerd",
-            "--data-root",
-            "{d}/data",
-            "--exec-root",
-            "{d}/exec",
-            "-p",
-            "{d}/pid",
-            "-H",
-            "unix://{s}",
-            "--bip",
-            "10.213.7.1/24",
-            "-l",
-            "warn",
+            *("--data-root", "{d}/data", "--exec-root", "{d}/exec", "-p", "{d}/pid"),
+            *("-H", "unix://{s}", "--bip", "10.213.7.1/24", "-l", "warn"),
         ],
     )
 
@@ -129,15 +141,8 @@ def ours(directory: Path, name: str = "dockerapi", *options: str) -> Server:
         name,
         directory / name,
         [
-            sys.executable,
-            "-m",
-            "dockerapi",
-            "--host",
-            "unix://{s}",
-            "--data-root",
-            "{d}/data",
-            "--exec-root",
-            "{d}/run",
+            *(sys.executable, "-m", "dockerapi", "--host", "unix://{s}"),
+            *("--data-root", "{d}/data", "--exec-root", "{d}/run"),
             *options,
         ],
     )
@@ -151,17 +156,8 @@ def podman(directory: Path) -> Server:
         home,
         [
             "podman",
-            "--root",
-            "{d}/data",
-            "--runroot",
-            "{d}/run",
-            "--log-level",
-            "error",
-            "system",
-            "service",
-            "-t",
-            "0",
-            "unix://{s}",
+            *("--root", "{d}/data", "--runroot", "{d}/run", "--log-level", "error"),
+            *("system", "service", "-t", "0", "unix://{s}"),
         ],
     )
     configuration = home / "containers.conf"

@@ -24,9 +24,9 @@ from dockerapi.local.containers.resources import (
     adapt_resources,
     check_resources,
 )
-from dockerapi.local.containers.rootfs import check_workdir
 from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
+from dockerapi.local.containers.security.workdir import check_workdir
 from dockerapi.local.containers.signals import parse_signal
 from dockerapi.local.containers.spec import granted_capabilities, masked_paths, readonly_paths
 from dockerapi.model.container_requests import CreateRequest

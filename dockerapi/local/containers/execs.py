@@ -31,8 +31,8 @@ from dockerapi.local.containers.hub import Hub
 from dockerapi.local.containers.monitor import read_end, until_ended
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.rootfs import check_workdir
 from dockerapi.local.containers.runtime import plain
+from dockerapi.local.containers.security.workdir import check_running_workdir
 from dockerapi.local.containers.spec import environment, merge_environment, process_spec
 from dockerapi.local.containers.streaming import Wanted, stream
 from dockerapi.local.containers.tools import Toolbox, Tools
@@ -221,7 +221,7 @@ class Execs:
         container, config = found.container, found.config
         root = self._places.directories(container).merged
         workdir = config.working_dir or container.config.working_dir or "/"
-        check_workdir(workdir, workdir)
+        check_running_workdir(container.state.pid, workdir)
         host = container.host_config
         if config.privileged:
             host = msgspec.structs.replace(host, privileged=True)

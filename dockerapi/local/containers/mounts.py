@@ -145,7 +145,7 @@ def check_sources(host: HostConfig) -> None:
 
 
 def make_sources(points: tuple[MountPoint, ...]) -> None:
-    """Make the missing sources of binds, as dockerd does; raise `InvalidParameter`, OSError.
+    """Make the missing sources of binds, as dockerd does; raise `InvalidParameter`, `EngineError`.
 
     Blocks for a system call each.
     """
@@ -156,7 +156,13 @@ def make_sources(points: tuple[MountPoint, ...]) -> None:
                     'invalid mount config for type "bind": '
                     f"bind source path does not exist: {point.source}"
                 )
-            os.makedirs(point.source, mode=0o755, exist_ok=True)
+            try:
+                os.makedirs(point.source, mode=0o755, exist_ok=True)
+            except OSError as error:
+                raise EngineError(
+                    f"error while creating mount source path '{point.source}': "
+                    f"mkdir {error.filename}: {(error.strerror or '').lower()}"
+                ) from None
 
 
 def _bind(text: str) -> MountPoint:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import attrs
 
-from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.mounts import make_sources
+from dockerapi.local.containers.mounts import MountPoint, make_sources
 from dockerapi.local.containers.security.devices import all_devices, host_devices
+from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.containers.spec import Root
 from dockerapi.local.containers.users import resolve_user
-from dockerapi.local.host.beneath import make_directories, open_beneath, opened_root
+from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
 from dockerapi.local.host.syscalls import UnmountFlag, umount
 from dockerapi.local.layout import Layout
@@ -135,12 +136,14 @@ def prepare(
     directories = Directories.of(layout, container.id)
     directories.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     mount_root(directories, layers, volatile=options.auto_remove)
+    _make_system_directories(directories.merged)
     make_sources(container.mounts.points)
     user = resolve_user(directories.merged, config.user, options.group_add or ())
     for destination in (*(config.volumes or ()), *container.mounts.volumes):
         make_directories(directories.merged, destination)
     if config.working_dir:
         make_workdir(directories.merged, config.working_dir)
+    _make_destinations(directories.merged, container.mounts.points)
     devices = host_devices(options.devices or ())
     init = None
     if options.init:
@@ -159,33 +162,35 @@ def prepare(
     )
 
 
-def make_workdir(root: Path, workdir: str) -> None:
-    """Make the working directory inside `root` where it is missing.
+def _make_system_directories(root: Path) -> None:
+    """Make /dev, /proc and /sys plain directories of `root`, whatever the image has there.
 
-    Raises `InvalidParameter` where it lies below /proc, by links too: such a directory could be
-    a descriptor of the runtime.
+    Where /dev is a link out of its root, runc 1.1 makes and removes names where it leads.
     """
-    try:
-        make_directories(root, workdir)
-        with opened_root(root) as directory:
-            found = open_beneath(directory, workdir, os.O_PATH | os.O_DIRECTORY)
+    with opened_root(root) as directory:
+        for name in ("dev", "proc", "sys"):
             try:
-                inside = os.readlink(f"/proc/self/fd/{found}").removeprefix(str(root.resolve()))
-            finally:
-                os.close(found)
-    except NotADirectoryError:
-        raise InvalidParameter(f"Cannot mkdir: {workdir} is not a directory") from None
-    except OSError as error:
-        raise InvalidParameter(
-            f"cannot make the working directory {workdir}: {error.strerror}"
-        ) from None
-    check_workdir(inside or "/", workdir)
+                if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                    continue
+                os.unlink(name, dir_fd=directory)
+            except FileNotFoundError:
+                pass  # Then it is only to be made.
+            os.mkdir(name, 0o755, dir_fd=directory)
 
 
-def check_workdir(path: str, workdir: str) -> None:
-    """Raise `InvalidParameter` where `path` lies below /proc; `workdir` is what it came from."""
-    if posixpath.normpath("/" + path.lstrip("/")).startswith("/proc/"):
-        raise InvalidParameter(f"the working directory '{workdir}' is invalid: it is below /proc")
+def _make_destinations(root: Path, points: Sequence[MountPoint]) -> None:
+    """Make what binds and tmpfs are mounted on, beneath `root`, also where links lead nowhere.
+
+    What cannot be made the runtime says itself, which also makes files.
+    """
+    for point in points:
+        path = point.destination
+        if point.type == "bind" and not os.path.isdir(point.source):
+            path = posixpath.dirname(path)
+        # Those are mounts of the runtime's own.
+        if path.split("/")[1] not in ("proc", "sys", "dev"):
+            with suppress(OSError):
+                make_directories(root, path)
 
 
 def _write_files(

@@ -6,8 +6,9 @@ container's root, regular and bounded; their lines are data of strangers.
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -36,29 +37,21 @@ def resolve_user(root: Path, user: str, more_groups: Sequence[str] = ()) -> User
     Raises `InvalidParameter` in dockerd's words. Blocks for two small files.
     """
     name, _, group = user.partition(":")
-    passwd = list(_lines(root, "/etc/passwd", 4))
-    groups = list(_lines(root, "/etc/group", 3))
-    login, uid, gid, home = _find_user(passwd, name)
+    login, uid, gid, home = _find_user(_lines(root, "/etc/passwd", 4), name)
+    wanted = [*([group] if group else []), *more_groups]
+    numbers, memberships = _find_groups(_lines(root, "/etc/group", 3), login, wanted)
     supplementary: list[int] = []
     if group:
-        gid = _find_group(groups, group)
-    elif login:
-        supplementary = [
-            number
-            for fields in groups
-            if len(fields) > 3
-            and login in fields[3].split(",")
-            and (number := _number(fields[2])) is not None
-        ]
-    for number in (_find_group(groups, extra) for extra in more_groups):
-        if number not in supplementary:
-            supplementary.append(number)
+        gid = numbers[group]
+    else:
+        supplementary += memberships
+    supplementary += [numbers[extra] for extra in more_groups]
     if gid not in supplementary:
         supplementary.insert(0, gid)
-    return User(uid, gid, tuple(supplementary), home)
+    return User(uid, gid, tuple(dict.fromkeys(supplementary)), home)
 
 
-def _find_user(passwd: list[list[str]], name: str) -> tuple[str, int, int, str]:
+def _find_user(passwd: Iterable[list[str]], name: str) -> tuple[str, int, int, str]:
     """Return login name (empty where there is no entry), uid, gid and home directory."""
     wanted = _number(name or "0")
     for fields in passwd:
@@ -67,23 +60,40 @@ def _find_user(passwd: list[list[str]], name: str) -> tuple[str, int, int, str]:
             home = fields[5] if len(fields) > 5 and "\0" not in fields[5] else ""
             return fields[0], uid, gid, home or "/"
     if wanted is None:
-        if name.isdecimal():
-            raise InvalidParameter("uids and gids must be in range 0-2147483647")
-        raise InvalidParameter(f"unable to find user {name}: no matching entries in passwd file")
+        raise _unknown("user", name, "passwd")
     return "", wanted, 0, "/"
 
 
-def _find_group(groups: list[list[str]], name: str) -> int:
-    wanted = _number(name)
+def _find_groups(
+    groups: Iterable[list[str]], login: str, wanted: Sequence[str]
+) -> tuple[dict[str, int], list[int]]:
+    """Return the numbers of the groups that are `wanted`, and of those that `login` is in.
+
+    One pass over the lines, of which there may be very many.
+    """
+    found: dict[str, int] = {}
+    names = set(wanted)
+    memberships = []
     for fields in groups:
         gid = _number(fields[2])
-        if gid is not None and (fields[0] == name or gid == wanted):
-            return gid
-    if wanted is None:
-        if name.isdecimal():
-            raise InvalidParameter("uids and gids must be in range 0-2147483647")
-        raise InvalidParameter(f"unable to find group {name}: no matching entries in group file")
-    return wanted
+        if gid is None:
+            continue
+        if fields[0] in names:
+            found.setdefault(fields[0], gid)
+        if login and len(fields) > 3 and login in fields[3].split(","):
+            memberships.append(gid)
+    for name in wanted:
+        number = found.get(name, _number(name))
+        if number is None:
+            raise _unknown("group", name, "group")
+        found[name] = number
+    return found, memberships
+
+
+def _unknown(kind: str, name: str, file: str) -> InvalidParameter:
+    if name.isascii() and name.isdecimal():
+        return InvalidParameter("uids and gids must be in range 0-2147483647")
+    return InvalidParameter(f"unable to find {kind} {name}: no matching entries in {file} file")
 
 
 def _number(text: str) -> int | None:
@@ -102,7 +112,8 @@ def _lines(root: Path, path: str, fields: int) -> Iterator[list[str]]:
     except OSError as error:
         reason = error.strerror or os.strerror(error.errno or 0)
         raise InvalidParameter(f"cannot read {path} of the container: {reason}") from None
-    for line in content.decode("utf-8", "surrogateescape").splitlines():
-        parts = line.strip().split(":")
-        if len(parts) >= fields and not line.startswith("#"):
+    # Line by line: as lists of fields they would take fifty times the file's size.
+    for line in io.BytesIO(content):
+        parts = line.decode("utf-8", "surrogateescape").strip().split(":")
+        if len(parts) >= fields and not line.startswith(b"#"):
             yield parts

@@ -1,0 +1,272 @@
+"""Images and containers whose root file system attacks its host, with each runtime.
+
+Rule: nothing outside the root is read, made, changed or mounted over, and nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.users import FILE_LIMIT
+from tests.local.containers.support import Rig
+
+
+class HostileCase(TestCase):
+    """A rig whose image is ruined by each test; beside it a directory that stays as it is."""
+
+    runtime = ""
+    timeout = 60
+
+    async def setUp(self) -> None:
+        self.rig = Rig(self.runtime)
+        await self.rig.start()
+        self.root = self.rig.images.layer
+        self.outside = self.rig.base / "outside"
+        self.outside.mkdir()
+        (self.outside / "victim").write_text("evil:x:4711:4711::/:\n")
+        (self.outside / "group").write_text("evil:x:4711:\n")
+        self.up = "../" * 12
+
+    async def tearDown(self) -> None:
+        await self.rig.close()
+
+    def replace(self, path: str, target: str | os.PathLike[str]) -> None:
+        """Put a link in the place of a file or directory of the image."""
+        place = self.root / path
+        if not place.is_symlink() and place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(target)
+
+    async def refused(self, *command: str, **config: Any) -> str:
+        """Start what must not start, and return why."""
+        identity = (await self.rig.create(*command, **config))["Id"]
+        try:
+            await self.rig.job("ContainerStart", identity)
+        except EngineError as error:
+            return error.message
+        finally:
+            await self.rig.job("ContainerDelete", identity, query="force=1")
+        raise self.failureException("it started")
+
+    async def run_or_refuse(self, *command: str, **config: Any) -> str:
+        """Return the output of a container, or why it was not started."""
+        identity = (await self.rig.create(*command, **config))["Id"]
+        try:
+            waiting = await self.rig.wait(identity, "next-exit")
+            try:
+                await self.rig.job("ContainerStart", identity)
+            except EngineError as error:
+                waiting.addErrback(lambda _: None)
+                waiting.cancel()
+                return f"refused: {error.message}"
+            await waiting
+            return (self.rig.layout.container(identity) / "container.log").read_text()
+        finally:
+            await self.rig.job("ContainerDelete", identity, query="force=1")
+
+    def assertUntouched(self, what: object) -> None:
+        """Check that nothing outside the root was made, changed or mounted over."""
+        found = sorted(path.name for path in self.outside.iterdir())
+        self.assertEqual(found, ["group", "victim"], what)
+        self.assertTrue((self.outside / "victim").read_text().startswith("evil:"), what)
+        self.assertNotIn(str(self.outside), Path("/proc/self/mountinfo").read_text())
+
+
+class UserFileTests(HostileCase):
+    """/etc/passwd and /etc/group."""
+
+    async def test_links_lead_to_the_files_of_no_host(self) -> None:
+        for target in (
+            self.outside / "victim",
+            self.up + str(self.outside / "victim"),
+            "/proc/self/root" + str(self.outside / "victim"),
+            "/proc/self/fd/3",
+        ):
+            self.replace("etc/passwd", target)
+            reason = await self.refused("id", User="evil")
+            self.assertIn("unable to find user evil", reason)
+
+    async def test_a_link_in_the_place_of_etc(self) -> None:
+        for target in ("/proc/1/root/etc", self.up + "etc"):
+            self.replace("etc", target)
+            await self.refused("id", User="daemon")
+
+    async def test_groups_of_the_host(self) -> None:
+        self.replace("etc/group", self.up + str(self.outside / "group"))
+        reason = await self.refused("id", User="user:evil")
+        self.assertIn("unable to find group evil", reason)
+
+    async def test_what_is_no_file(self) -> None:
+        for name in ("passwd", "group"):
+            place = self.root / "etc" / name
+            kept = place.read_text()
+            for make in (
+                lambda path: os.mkfifo(path),
+                lambda path: os.mknod(path, 0o20666, os.makedev(1, 5)),
+                lambda path: path.mkdir(),
+            ):
+                place.unlink()
+                make(place)
+                reason = await self.refused("id", User="user")
+                self.assertIn(f"cannot read /etc/{name} of the container", reason)
+                if place.is_dir():
+                    place.rmdir()
+                    place.touch()
+            place.write_text(kept)
+
+    async def test_a_file_without_end(self) -> None:
+        with (self.root / "etc/passwd").open("ab") as file:
+            file.truncate(10 * 2**30)
+        self.assertIn("longer than", await self.refused("id", User="user"))
+
+    async def test_junk_and_many_lines(self) -> None:
+        # Names that only look like others, lines without end, what is no text.
+        junk = b"\xff\xfe:x:0:0::/:\n" + b":" * 50_000 + b"\nuser\0:x:1:1::/:\n" + os.urandom(5000)
+        last = b"\nuser:x:1000:100::/home/user:/bin/sh\n"
+        lines = b"u:x:5:5:::\n" * ((FILE_LIMIT - len(junk) - len(last)) // 11)
+        (self.root / "etc/passwd").write_bytes(junk + b"\n" + lines + last)
+        output = await self.rig.run("cat", "/proc/self/status", User="user")
+        self.assertIn("Uid:\t1000\t1000", output)
+
+    async def test_odd_users(self) -> None:
+        for user in ("2147483648", "4294967296", "4294967295", "9" * 5000, "0:4294967296"):
+            self.assertIn("range 0-2147483647", await self.refused("id", User=user))
+        for user in ("-1", "+0", " 0", "0x0", "1e3", "\uff10", "r\noot", "\x1b[31m", "root\0"):
+            self.assertIn("unable to find user", await self.refused("id", User=user))
+
+
+class WorkdirTests(HostileCase):
+    """Working directories, at start and of execs."""
+
+    async def test_below_proc(self) -> None:
+        for workdir in ("/proc/self/fd/7", "//proc/self/fd/7", "/a/../proc/1/root", "/proc/./self"):
+            with self.assertRaises(InvalidParameter) as caught:
+                await self.rig.create("id", WorkingDir=workdir)
+            self.assertIn("it is below /proc", caught.exception.message)
+
+    async def test_below_proc_by_a_link(self) -> None:
+        for target in ("/proc/self/fd/7", "../../proc/self/fd/8", "/proc/self", "proc/1/root"):
+            self.replace("w", target)
+            for workdir in ("/w", "/w/x"):
+                self.assertIn("it is below /proc", await self.refused("id", WorkingDir=workdir))
+
+    async def test_out_of_the_root(self) -> None:
+        for target in (self.outside, self.up + str(self.outside)):
+            self.replace("w", target)
+            output = await self.rig.run("sh", "-c", "pwd", WorkingDir="/w/made")
+            self.assertEqual(output, f"{self.outside}/made\n")
+            self.assertUntouched(target)
+
+    async def test_links_to_descriptors_in_a_mount(self) -> None:
+        source = self.rig.base / "source"
+        source.mkdir()
+        for number in range(3, 16):
+            (source / str(number)).symlink_to(f"/proc/self/fd/{number}")
+        host = {"Binds": [f"{source}:/m"]}
+        for number in range(3, 16):
+            said = await self.run_or_refuse(
+                "sh",
+                "-c",
+                f"ls -a . ../../../../..{self.outside}",
+                WorkingDir=f"/m/{number}",
+                host=host,
+            )
+            self.assertNotIn("victim", said)
+
+
+class DestinationTests(HostileCase):
+    """What is mounted in places that are links."""
+
+    async def test_binds_and_tmpfs(self) -> None:
+        source = self.rig.base / "source"
+        source.mkdir()
+        (source / "file").write_text("content of the source")
+        for target in (self.outside, self.up + str(self.outside), str(self.outside / "new/dir")):
+            self.replace("t", target)
+            for host, seen in (
+                ({"Binds": [f"{source}:/t"]}, "/t/file"),
+                ({"Binds": [f"{source}:/t/sub/dir"]}, "/t/sub/dir/file"),
+                ({"Binds": [f"{source}/file:/t/victim"]}, "/t/victim"),
+                ({"Tmpfs": {"/t": ""}}, "/t"),
+                ({"Binds": ["/t/volume"]}, "/t/volume"),
+            ):
+                await self.rig.run("sh", "-c", f"ls {seen}", host=host)
+                self.assertEqual(self.rig.status, 0, (target, host))
+                self.assertUntouched((target, host))
+
+    async def test_files_of_the_engine(self) -> None:
+        places = ("etc/hosts", "etc/resolv.conf", "etc/hostname", "sbin/docker-init", "dev/shm")
+        targets = (
+            self.outside / "victim",
+            self.up + str(self.outside / "victim"),
+            self.outside / "new",
+            "/",
+            "../../../..",
+            "/proc/self/fd/7",
+            "/proc/self/exe",
+        )
+        for place in places:
+            kept = shutil.copytree(self.root, self.rig.base / "kept", symlinks=True)
+            for target in targets:
+                self.replace(place, target)
+                await self.run_or_refuse("true", host={"Init": True})
+                self.assertUntouched((place, target))
+            shutil.rmtree(self.root)
+            kept.rename(self.root)
+
+    async def test_directories_of_the_system(self) -> None:
+        for place in ("proc", "sys", "dev"):
+            for target in (self.outside, self.up + str(self.outside), "/tmp", "nowhere"):
+                self.replace(place, target)
+                output = await self.rig.run("sh", "-c", f"ls /{place} /tmp; echo {place}")
+                self.assertIn(f"{place}\n", output)
+                self.assertUntouched((place, target))
+            (self.root / place).unlink()
+            (self.root / place).mkdir()
+
+    async def test_devices(self) -> None:
+        for target in (self.outside, self.up + str(self.outside)):
+            self.replace("t", target)
+            device = {"PathOnHost": "/dev/null", "PathInContainer": "/t/null"}
+            await self.run_or_refuse("true", host={"Devices": [device]})
+            self.assertUntouched(target)
+
+    async def test_a_pipe_in_the_place_of_hosts(self) -> None:
+        os.mkfifo(self.root / "etc/hosts")
+        output = await self.rig.run("cat", "/etc/hosts")
+        self.assertIn("localhost", output)
+
+    async def test_a_source_that_is_swapped_for_a_link(self) -> None:
+        # Whoever may write beside a source can have it lead elsewhere, as under dockerd; what must
+        # not be is that anything is made there.
+        (self.rig.base / "links").symlink_to(self.outside / "no/such")
+        host = {"Binds": [f"{self.rig.base}/links:/t"]}
+        reason = await self.refused("true", host=host)
+        self.assertIn("error while creating mount source path", reason)
+        self.assertUntouched("a source")
+
+
+class RuncUserFileTests(UserFileTests):
+    """With runc."""
+
+    runtime = "runc"
+
+
+class RuncWorkdirTests(WorkdirTests):
+    """With runc."""
+
+    runtime = "runc"
+
+
+class RuncDestinationTests(DestinationTests):
+    """With runc."""
+
+    runtime = "runc"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.model.ports import PortRequest
 
 
 class Image(Protocol):
@@ -29,8 +30,16 @@ class Networks(Protocol):
     """What containers need of networks."""
 
     async def connect(  # noqa: D102
-        self, container_id: str, mode: str, *, name: str, hostname: str
+        self,
+        container_id: str,
+        mode: str,
+        *,
+        name: str,
+        hostname: str,
+        ports: Sequence[PortRequest] = (),
     ) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...  # noqa: D102
     async def reconcile(self, living: Collection[str]) -> None: ...  # noqa: D102
+    def leaving(self, container_id: str) -> None: ...  # noqa: D102
+    def share(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
     def sandbox(self, container_id: str) -> Sandbox | None: ...  # noqa: D102

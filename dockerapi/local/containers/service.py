@@ -87,7 +87,7 @@ class Containers:
         self.toolbox = Toolbox()
         self.places = Places(layout, images)
         self.ledger = Ledger(journal, self.registry, engine.events)
-        self.starter = Starter(self.toolbox, self.places, networks)
+        self.starter = Starter(self.toolbox, self.places, networks, self.registry)
         cleaner = Cleaner(self.toolbox, self.places, networks)
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox)

@@ -18,8 +18,10 @@ from twisted.internet.defer import Deferred
 
 from dockerapi.local.containers.conmon import Monitored, RuntimeFailed, Watch, launch
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.joining import joined_container, owner_of_files
 from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
+from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import prepare
 from dockerapi.local.containers.runtime import start_error
 from dockerapi.local.containers.security.filters import ANNOTATION, compiled
@@ -28,6 +30,7 @@ from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.host.pidfd import open_process, start_time_of
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.model.ports import requested_ports
 
 
 @attrs.frozen
@@ -52,11 +55,14 @@ class Starter:
     :ivar monitored: called when a container's monitor is there and its process waits to be let go.
     """
 
-    def __init__(self, toolbox: Toolbox, places: Places, networks: Networks) -> None:
+    def __init__(
+        self, toolbox: Toolbox, places: Places, networks: Networks, registry: Registry
+    ) -> None:
         self.monitored: Callable[[Container, Watch], None] = lambda _, __: None
         self._toolbox = toolbox
         self._places = places
         self._networks = networks
+        self._registry = registry
 
     async def start(self, container: Container) -> Started:
         """Start the process of `container`, whose lock is held, and return it.
@@ -79,12 +85,7 @@ class Starter:
 
     async def _make(self, container: Container, tools: Tools, watch: Watch) -> Monitored:
         """Make the process, which waits to be let go."""
-        container.sandbox = sandbox = await self._networks.connect(
-            container.id,
-            container.host_config.network_mode,
-            name=container.name,
-            hostname=container.config.hostname,
-        )
+        sandbox = await self._join(container) or await self._connect(container)
         layers = await self._places.layers(container)
         with ExitStack() as stack:
             namespace = _by_descriptor(stack, sandbox.path)
@@ -93,6 +94,32 @@ class Starter:
                 return await launch(watch, tools.conmon, tools.runtime)
             except RuntimeFailed as failed:
                 raise start_error(failed.message) from failed
+
+    async def _connect(self, container: Container) -> Sandbox:
+        """Give the container a sandbox of its own."""
+        config, host = container.config, container.host_config
+        container.sandbox = await self._networks.connect(
+            container.id,
+            host.network_mode,
+            name=container.name,
+            hostname=config.hostname,
+            ports=requested_ports(
+                config.exposed_ports or (), host.port_bindings, host.publish_all_ports
+            ),
+        )
+        return container.sandbox
+
+    async def _join(self, container: Container) -> Sandbox | None:
+        """Return the sandbox of the container that this one is to join; None for none."""
+        other = joined_container(container, self._registry)
+        if other is None:
+            return None
+        sandbox = self._networks.share(other.id)
+        # Without one it joined another itself, whose namespace may have outlived that other.
+        path = Path(f"/proc/{other.state.pid}/ns/net") if sandbox is None else sandbox.path
+        container.config.hostname = other.config.hostname
+        container.config.domainname = other.config.domainname
+        return Sandbox("", owner_of_files(other, self._registry).id, path)
 
     def _write_bundle(
         self,

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterable
+import socket
+import struct
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.host.threads import submit
 from dockerapi.local.networks.firewall import Firewall, NoFirewall
-from dockerapi.local.networks.rules import BridgeRules
+from dockerapi.local.networks.rules import BridgeRules, Forward
 from dockerapi.local.networks.subnets import (
     DEFAULT_POOLS,
     Addresses,
@@ -31,7 +34,15 @@ from dockerapi.local.networks.subnets import (
 )
 
 if TYPE_CHECKING:
+    from dockerapi.local.networks.nfelements import Element
     from dockerapi.local.networks.plumbing import Plumbing, Surroundings
+
+
+_PROTOCOLS = {
+    "tcp": socket.IPPROTO_TCP,
+    "udp": socket.IPPROTO_UDP,
+    "sctp": socket.IPPROTO_SCTP,
+}
 
 
 @attrs.frozen
@@ -84,6 +95,14 @@ class Bridge:
         self._thread = thread
         self._addresses: Addresses | None = None
         self._firewall: Firewall | NoFirewall = NoFirewall()
+        #: In order; and what changes them, or makes the rules anew, does so alone.
+        self._forwards: dict[Forward, None] = {}
+        self._changing = DeferredLock()
+
+    @property
+    def leads(self) -> bool:
+        """Whether the kernel leads published ports to containers, by IPv4."""
+        return self._firewall.leads
 
     @property
     def addresses(self) -> Addresses:
@@ -92,10 +111,16 @@ class Bridge:
             raise EngineError("the default bridge is not up")
         return self._addresses
 
-    async def up(self, kept: IPv4Interface | None, taken: Collection[IPv4Address]) -> None:
+    async def up(
+        self,
+        kept: IPv4Interface | None,
+        taken: Collection[IPv4Address],
+        forwards: Iterable[Forward] = (),
+    ) -> None:
         """Bring the bridge up with its rules.
 
-        `kept` is the address that it had before, `taken` are those of its living containers.
+        `kept` is the address that it had before, `taken` are those of its living containers, and
+        `forwards` the ports of the host that lead to them.
         Raises `EngineError` or OSError for what the host lacks.
         """
         settings = self._settings
@@ -104,9 +129,10 @@ class Bridge:
         around = await submit(self._thread, self._plumbing.look)
         address = self._choose(around, kept, bool(taken))
         self._firewall = Firewall.find() if settings.firewall else NoFirewall()
+        self._forwards = dict.fromkeys(forwards)
         await submit(self._thread, self._plumbing.raise_bridge, address)
         try:
-            await self._firewall.apply(self._rules(address))
+            await self._apply(address)
         except BaseException:
             if not taken:
                 await submit(self._thread, self._plumbing.remove_bridge)
@@ -128,9 +154,23 @@ class Bridge:
         """
         if self.address is None:
             raise EngineError("the default bridge is not up")
-        await submit(self._thread, self._plumbing.raise_bridge, self.address)
-        await self._firewall.apply(self._rules(self.address))
+        address = self.address
+        await submit(self._thread, self._plumbing.raise_bridge, address)
+        await self._alone(lambda: self._apply(address))
         await submit(self._thread, self._plumbing.attach_links, links)
+
+    async def lead(self, forwards: Sequence[Forward]) -> None:
+        """Lead more ports of the host to containers; raises `EngineError` and leads none then."""
+        if forwards and self.leads:
+            await self._alone(lambda: self._lead(forwards))
+
+    async def unlead(self, forwards: Sequence[Forward]) -> None:
+        """Lead ports no longer; those that are not led are no error.
+
+        Raises `EngineError` where the kernel refuses; they are gone at the next change then.
+        """
+        if forwards and self.leads:
+            await self._alone(lambda: self._unlead(forwards))
 
     async def make(self) -> Prepared:
         """Make a namespace on the bridge: address and default route set, links up."""
@@ -162,6 +202,52 @@ class Bridge:
             for address in addresses:
                 self._addresses.release(IPv4Address(address))
 
+    async def _alone(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await self._changing.run(lambda: Deferred.fromCoroutine(change()))
+
+    async def _apply(self, address: IPv4Interface) -> None:
+        await self._firewall.apply(self._rules(address))
+        if self.leads:
+            # Not before the rules are there that keep others off the host's loopback.
+            await submit(self._thread, self._plumbing.route_loopback)
+
+    async def _lead(self, forwards: Sequence[Forward]) -> None:
+        if self.address is None:
+            raise EngineError("the default bridge is not up")
+        self._forwards |= dict.fromkeys(forwards)
+        try:
+            if not self._firewall.has_maps:
+                await self._firewall.change(self._rules(self.address), forwards, ())
+                return
+            try:
+                elements = [_element(one) for one in forwards]
+                await submit(self._thread, self._plumbing.elements.add, elements)
+            except FileNotFoundError:
+                self.log.warn("the rules of {name} are gone", name=self._settings.bridge)
+                await self._apply(self.address)
+        except BaseException as error:
+            self._drop(forwards)
+            if isinstance(error, OSError):
+                raise EngineError(f"cannot publish ports: {error}") from error
+            raise
+
+    async def _unlead(self, forwards: Sequence[Forward]) -> None:
+        self._drop(forwards)
+        if self.address is None:
+            return
+        if not self._firewall.has_maps:
+            await self._firewall.change(self._rules(self.address), (), forwards)
+            return
+        try:
+            elements = [_element(one) for one in forwards]
+            await submit(self._thread, self._plumbing.elements.remove, elements)
+        except OSError as error:
+            raise EngineError(f"cannot withdraw published ports: {error}") from error
+
+    def _drop(self, forwards: Iterable[Forward]) -> None:
+        for one in forwards:
+            self._forwards.pop(one, None)
+
     def _choose(
         self, around: Surroundings, kept: IPv4Interface | None, occupied: bool
     ) -> IPv4Interface:
@@ -181,5 +267,19 @@ class Bridge:
     def _rules(self, address: IPv4Interface) -> BridgeRules:
         settings = self._settings
         return BridgeRules(
-            settings.bridge, address.network, settings.masquerade, settings.communicate
+            settings.bridge,
+            address.network,
+            settings.masquerade,
+            settings.communicate,
+            tuple(self._forwards),
         )
+
+
+def _element(forward: Forward) -> Element:
+    """Return the element of an nft map that leads a port."""
+    protocol = struct.pack("B", _PROTOCOLS[forward.protocol])
+    key = [protocol, struct.pack(">H", forward.number)]
+    if not forward.everywhere:
+        key.insert(0, socket.inet_aton(forward.address))
+    value = (socket.inet_aton(forward.target), struct.pack(">H", forward.target_port))
+    return forward.map, key, value

@@ -5,16 +5,21 @@ Rule: one transaction for each tool; what is not ours stays as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.host.spawn import MissingProgram, find_program, run
 from dockerapi.local.networks.rules import (
+    TABLES,
     BridgeRules,
+    Forward,
     IptablesRule,
     accepting,
     forward_chain,
     iptables_script,
+    leading,
     nft_removal,
     nft_script,
     ours,
@@ -45,6 +50,16 @@ class Firewall:
             raise EngineError("bridge networks need nft or iptables: install the package nftables")
         return cls(nft, iptables)
 
+    @property
+    def leads(self) -> bool:
+        """Whether published ports are led to their containers in the kernel."""
+        return True
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it is by elements of maps, which are changed without this class."""
+        return self._nft is not None
+
     async def apply(self, rules: BridgeRules) -> None:
         """Make the rules anew; raise `EngineError` with the tool's own words."""
         if self._nft is not None:
@@ -58,6 +73,13 @@ class Firewall:
                 wanted = accepting(rules, chain) if chain is not None else []
             await self._change(wanted, stale)
 
+    async def change(
+        self, rules: BridgeRules, added: Sequence[Forward], removed: Sequence[Forward]
+    ) -> None:
+        """Lead more ports to containers, and others no longer; for iptables without maps."""
+        inserted = [rule for one in added for rule in leading(rules, one)]
+        await self._change(inserted, [rule for one in removed for rule in leading(rules, one)])
+
     async def remove(self, rules: BridgeRules) -> None:
         """Take the rules away; nothing happens where there are none."""
         if self._nft is not None:
@@ -70,9 +92,10 @@ class Firewall:
         """Return our rules that are in place, and the listing of the filter table."""
         listing = await self._run([iptables, "-w", "5", "-S"])
         found = ours("filter", listing, comment)
-        if self._nft is None:
-            nat = await self._run([iptables, "-w", "5", "-t", "nat", "-S"])
-            found += ours("nat", nat, comment)
+        for table in TABLES:
+            if self._nft is None and table != "filter":
+                other = await self._run([iptables, "-w", "5", "-t", table, "-S"])
+                found += ours(table, other, comment)
         return found, listing
 
     async def _change(self, inserted: list[IptablesRule], deleted: list[IptablesRule]) -> None:
@@ -93,6 +116,14 @@ class Firewall:
 @attrs.frozen
 class NoFirewall:
     """Leaves the rules to others (dockerd's ``iptables: false``)."""
+
+    leads = False
+    has_maps = False
+
+    async def change(
+        self, rules: BridgeRules, added: Sequence[Forward], removed: Sequence[Forward]
+    ) -> None:
+        """Do nothing."""
 
     async def apply(self, rules: BridgeRules) -> None:
         """Do nothing."""

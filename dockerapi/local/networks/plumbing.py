@@ -18,6 +18,7 @@ import attrs
 from dockerapi.local.networks import netlink
 from dockerapi.local.networks.namespaces import is_pinned, make_namespace, remove_namespace
 from dockerapi.local.networks.netlink import Link, Netlink
+from dockerapi.local.networks.nfelements import NfElements
 
 #: Left on the links that we made, so that others' are never deleted.
 ALIAS = "dockerapi"
@@ -44,19 +45,24 @@ class Surroundings:
 
 
 class Plumbing:
-    """Makes and removes what a bridge and its containers need in the kernel."""
+    """Makes and removes what a bridge and its containers need in the kernel.
+
+    :ivar elements: of the maps of the bridge's nft table.
+    """
 
     def __init__(self, bridge: str, mtu: int, directory: Path) -> None:
         self._name = bridge
         self._mtu = mtu
         self._directory = directory
         self._netlink = Netlink()
+        self.elements = NfElements(bridge)
         self._bridge = 0
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the sockets."""
         self._netlink.close()
+        self.elements.close()
 
     def look(self) -> Surroundings:
         """Return what the host uses already."""
@@ -83,6 +89,10 @@ class Plumbing:
         forward = _SYS / "ipv4/ip_forward"
         if forward.read_text().strip() == "0":
             forward.write_text("1")
+
+    def route_loopback(self) -> None:
+        """Let the host's own 127/8 reach containers by the bridge, for published ports."""
+        (_SYS / f"ipv4/conf/{self._name}/route_localnet").write_text("1")
 
     def remove_bridge(self) -> None:
         """Delete the bridge, if it is ours and nobody put a link of another kind on it."""
@@ -116,6 +126,8 @@ class Plumbing:
             self._netlink.execute(
                 netlink.new_veth(interface, self._bridge, self._mtu, _INSIDE, mac, namespace)
             )
+            # A container reaches ports that it publishes itself, also where bridges call iptables.
+            Path(f"/sys/class/net/{interface}/brport/hairpin_mode").write_text("1")
             link = inside.link(_INSIDE)
             if link is None:
                 raise OSError(errno.ENODEV, "the container's end of the link vanished", interface)
@@ -143,6 +155,13 @@ class Plumbing:
         """Let go of the namespaces `names`; their links die with them."""
         for name in names:
             remove_namespace(self._directory / name)
+
+    def cut(self, names: Collection[str]) -> None:
+        """Delete the links `names`, in namespaces that live on without them."""
+        for name in names:
+            link = self._netlink.link(name)
+            if link is not None:
+                self._delete(link)
 
     def pinned(self) -> set[str]:
         """Return the names of the namespaces that are pinned, and remove what only looks so."""

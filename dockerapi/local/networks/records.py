@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from dockerapi.local.networks.sandbox import Endpoint, Sandbox
+from dockerapi.model.ports import Port, PublishedPort
 
 
 @attrs.frozen
@@ -69,6 +70,8 @@ def load_sandboxes(
 ) -> list[Sandbox]:
     """Return every sandbox; `directory` holds the pins of their namespaces."""
     by_id = {network.id: network for network in networks}
+    bridge = next((one.address for one in by_id.values() if one.name == "bridge"), None)
+    host = str(bridge.ip) if bridge is not None else ""
     endpoints: dict[str, list[Endpoint]] = {}
     for id, sandbox, network_id, name, interface, mac, address in connection.execute(
         "SELECT id, sandbox, network, name, interface, mac, address FROM endpoints ORDER BY rowid"
@@ -88,12 +91,15 @@ def load_sandboxes(
                 interface=interface or "",
             )
         )
+    ports = _load_ports(connection)
     return [
         Sandbox(
             id,
             container,
             directory / namespace if namespace is not None else None,
             tuple(endpoints.get(id, ())),
+            tuple(ports.get(id, ())),
+            host,
         )
         for id, container, namespace in connection.execute(
             "SELECT id, container, namespace FROM sandboxes"
@@ -101,8 +107,22 @@ def load_sandboxes(
     ]
 
 
+def _load_ports(connection: sqlite3.Connection) -> dict[str, list[PublishedPort]]:
+    """Return the published ports of each sandbox."""
+    ports: dict[str, list[PublishedPort]] = {}
+    for sandbox, protocol, address, number, container_port in connection.execute(
+        "SELECT sandbox, protocol, address, number, container_port FROM ports ORDER BY rowid"
+    ):
+        port = PublishedPort(Port(container_port, protocol), address, number)
+        ports.setdefault(sandbox, []).append(port)
+    return ports
+
+
 def save_sandbox(connection: sqlite3.Connection, sandbox: Sandbox) -> None:
-    """Insert a sandbox with its endpoints; an address in use raises sqlite3.IntegrityError."""
+    """Insert a sandbox with its endpoints and ports.
+
+    An address or a port in use raises sqlite3.IntegrityError.
+    """
     connection.execute(
         "INSERT INTO sandboxes (id, container, namespace) VALUES (?, ?, ?)",
         (
@@ -127,10 +147,18 @@ def save_sandbox(connection: sqlite3.Connection, sandbox: Sandbox) -> None:
             for endpoint in sandbox.endpoints
         ],
     )
+    connection.executemany(
+        "INSERT INTO ports (sandbox, protocol, address, number, container_port)"
+        " VALUES (?, ?, ?, ?, ?)",
+        [
+            (sandbox.id, one.port.protocol, one.address, one.number, one.port.number)
+            for one in sandbox.ports
+        ],
+    )
 
 
 def delete_sandboxes(connection: sqlite3.Connection, containers: Iterable[str]) -> None:
-    """Delete the sandboxes of `containers`, with their endpoints."""
+    """Delete the sandboxes of `containers`, with their endpoints and ports."""
     rows = [(container,) for container in containers]
     connection.executemany(
         "DELETE FROM endpoints WHERE sandbox IN (SELECT id FROM sandboxes WHERE container = ?)",

@@ -7,7 +7,7 @@ else's rules are read into ours, changed or removed.
 from __future__ import annotations
 
 import shlex
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,6 +15,36 @@ import attrs
 
 #: Bridges of other engines: what comes from ours goes there only by a port published on them.
 _FOREIGN_BRIDGES = ("docker*", "br-*", "podman*", "cni*")
+#: The tables of iptables that rules of ours are in.
+TABLES = ("raw", "filter", "nat")
+#: The maps of the nft table: ports of one address of the host, and of all of them.
+PUBLISHED, EVERYWHERE = "published", "everywhere"
+_LOOPBACK = "127.0.0.0/8"
+
+
+@attrs.frozen
+class Forward:
+    """A port of the host that the kernel leads to a container.
+
+    :ivar address: the host's, ``0.0.0.0`` for all of them, and `number` its port.
+    :ivar target: the container's address, and `target_port` its port.
+    """
+
+    protocol: str
+    address: str
+    number: int
+    target: str
+    target_port: int
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is for all addresses of the host."""
+        return self.address == "0.0.0.0"
+
+    @property
+    def map(self) -> str:
+        """The name of the nft map that it is an element of."""
+        return EVERYWHERE if self.everywhere else PUBLISHED
 
 
 @attrs.frozen
@@ -25,12 +55,14 @@ class BridgeRules:
     :ivar subnet: the network of its containers.
     :ivar masquerade: whether they reach the outside by the host's address.
     :ivar communicate: whether they reach each other (dockerd's ``icc``).
+    :ivar forwards: the ports of the host that lead to them.
     """
 
     bridge: str
     subnet: IPv4Network
     masquerade: bool = True
     communicate: bool = True
+    forwards: tuple[Forward, ...] = ()
 
     @property
     def comment(self) -> str:
@@ -50,7 +82,10 @@ def nft_script(rules: BridgeRules) -> str:
     """Return the input for ``nft -f -`` that makes the table anew, in one transaction.
 
     The table has the bridge's name. Outside starts nothing towards containers but what a published
-    port has sent there (``ct status dnat``).
+    port has sent there (``ct status dnat``). The host's loopback reaches published ports too, and
+    nobody else reaches it: what is for 127/8 and comes by a link is never led anywhere, and is
+    dropped where the bridge (which has route_localnet) brings it. What comes from a container and
+    goes back to the bridge must return by the host, hence the masquerade.
     """
     bridge = _quoted(rules.bridge)
     masquerade = f"ip saddr {rules.subnet} oifname != {bridge} masquerade"
@@ -61,8 +96,34 @@ def nft_script(rules: BridgeRules) -> str:
     between = "" if rules.communicate else f"    iifname {bridge} oifname {bridge} drop\n"
     return f"""{nft_removal(rules.bridge)}
 table ip {rules.bridge} {{
+  map {PUBLISHED} {{
+    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+    {_elements(rules, PUBLISHED)}
+  }}
+  map {EVERYWHERE} {{
+    type inet_proto . inet_service : ipv4_addr . inet_service
+    {_elements(rules, EVERYWHERE)}
+  }}
+  chain lead {{
+    dnat ip to ip daddr . ip protocol . th dport map @{PUBLISHED}
+    dnat ip to ip protocol . th dport map @{EVERYWHERE}
+  }}
+  chain loopback {{
+    type filter hook prerouting priority -300; policy accept;
+    iifname {bridge} ip daddr {_LOOPBACK} drop
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority -100; policy accept;
+    ip daddr != {_LOOPBACK} fib daddr type local jump lead
+  }}
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    fib daddr type local jump lead
+  }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
+    ip saddr {_LOOPBACK} oifname {bridge} masquerade
+    ip saddr {rules.subnet} oifname {bridge} ct status dnat masquerade
     {masquerade if rules.masquerade else ""}
   }}
   chain forward {{
@@ -81,6 +142,17 @@ def nft_removal(bridge: str) -> str:
     return f"table ip {bridge}\ndelete table ip {bridge}\n"
 
 
+def _elements(rules: BridgeRules, name: str) -> str:
+    """Return the elements of a map as nft writes them; empty without any."""
+    elements = [
+        f"{'' if one.everywhere else one.address + ' . '}{one.protocol} . {one.number}"
+        f" : {one.target} . {one.target_port}"
+        for one in rules.forwards
+        if one.map == name
+    ]
+    return f"elements = {{ {', '.join(elements)} }}" if elements else ""
+
+
 def accepting(rules: BridgeRules, chain: str) -> list[IptablesRule]:
     """Return the rules, in order, that let the bridge's traffic past iptables's own policy."""
     return [
@@ -89,7 +161,7 @@ def accepting(rules: BridgeRules, chain: str) -> list[IptablesRule]:
             rules,
             "filter",
             chain,
-            f"-o {rules.bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            f"-o {rules.bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
         ),
     ]
 
@@ -98,7 +170,14 @@ def without_nft(rules: BridgeRules, chain: str) -> list[IptablesRule]:
     """Return the rules, in order, that do in iptables alone what `nft_script` does."""
     bridge = rules.bridge
     established = "-m conntrack --ctstate RELATED,ESTABLISHED"
-    made = [_rule(rules, "filter", chain, f"-o {bridge} {established} -j ACCEPT")]
+    led = "-m conntrack --ctstate DNAT"
+    made = [
+        _rule(rules, "raw", "PREROUTING", f"-i {bridge} -d {_LOOPBACK} -j DROP"),
+        _rule(rules, "nat", "POSTROUTING", f"-s {_LOOPBACK} -o {bridge} -j MASQUERADE"),
+        _rule(rules, "nat", "POSTROUTING", f"-s {rules.subnet} -o {bridge} {led} -j MASQUERADE"),
+        _rule(rules, "filter", chain, f"-o {bridge} {established} -j ACCEPT"),
+        _rule(rules, "filter", chain, f"-o {bridge} {led} -j ACCEPT"),
+    ]
     if not rules.communicate:
         made.append(_rule(rules, "filter", chain, f"-i {bridge} -o {bridge} -j DROP"))
     made.append(
@@ -126,13 +205,26 @@ def without_nft(rules: BridgeRules, chain: str) -> list[IptablesRule]:
         made.append(
             _rule(rules, "nat", "POSTROUTING", f"-s {rules.subnet} ! -o {bridge} -j MASQUERADE")
         )
+    return made + [rule for one in rules.forwards for rule in leading(rules, one)]
+
+
+def leading(rules: BridgeRules, forward: Forward) -> list[IptablesRule]:
+    """Return the rules that lead one port to its container, in iptables alone."""
+    here = f"-p {forward.protocol} --dport {forward.number} -m addrtype --dst-type LOCAL"
+    target = f"-j DNAT --to-destination {forward.target}:{forward.target_port}"
+    one = "" if forward.everywhere else f"-d {forward.address} "
+    made = [_rule(rules, "nat", "OUTPUT", f"{one}{here} {target}")]
+    if not ip_address(forward.address).is_loopback:
+        made.append(
+            _rule(rules, "nat", "PREROUTING", f"{one or f'! -d {_LOOPBACK} '}{here} {target}")
+        )
     return made
 
 
 def iptables_script(inserted: list[IptablesRule], deleted: list[IptablesRule]) -> str:
     """Return the input for ``iptables-restore --noflush``: deletes, then inserts in order."""
     lines: list[str] = []
-    for table in ("filter", "nat"):
+    for table in TABLES:
         changes = [
             *(("-D", rule.chain, rule) for rule in deleted if rule.table == table),
             # Each goes to the top, so the first of them must be inserted last.

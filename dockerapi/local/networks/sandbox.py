@@ -6,6 +6,8 @@ from pathlib import Path
 
 import attrs
 
+from dockerapi.model.ports import PublishedPort
+
 
 @attrs.frozen
 class Endpoint:
@@ -37,10 +39,20 @@ class Sandbox:
     """The network of one container.
 
     :ivar id: 64 hex digits (the API's ``SandboxID``).
+    :ivar container: the container that it was made for; others may join.
     :ivar path: the pinned namespace to run in (the API's ``SandboxKey``); None for the host's.
+    :ivar ports: the ports of the host that lead to its container.
+    :ivar host: the address by which containers reach the host (``host-gateway``); may be empty.
     """
 
     id: str
     container: str
     path: Path | None
     endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    host: str = ""
+
+    @property
+    def address(self) -> str:
+        """The address to which published ports lead; empty where it has none of its own."""
+        return next((one.ip for one in self.endpoints if one.ip), "")

@@ -10,13 +10,14 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, DeferredLock
+import attrs
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -30,16 +31,21 @@ from dockerapi.local.networks.bridge import Bridge, NetworkSettings, Prepared
 from dockerapi.local.networks.handlers import NetworkHandlers, view
 from dockerapi.local.networks.namespaces import is_pinned
 from dockerapi.local.networks.pool import Pool
+from dockerapi.local.networks.publishing.holding import PortAllocated
+from dockerapi.local.networks.publishing.publisher import Publisher, forwards
 from dockerapi.local.networks.records import NetworkRecord
 from dockerapi.local.networks.sandbox import Endpoint, Sandbox
 from dockerapi.local.store import Store
 from dockerapi.model.networks import NetworkView
+from dockerapi.model.ports import PortRequest
 
 if TYPE_CHECKING:
     from dockerapi.local.networks.plumbing import Plumbing
 
 #: The predefined networks and their drivers.
 _PREDEFINED = {"none": "null", "host": "host", "bridge": "bridge"}
+#: Seconds that a start waits for the ports of a container that has ended already.
+_PATIENCE = 10.0
 
 
 class Networks:
@@ -73,6 +79,11 @@ class Networks:
         #: Namespaces made ahead, by the name of their network.
         self._stock: dict[str, Pool[Prepared]] = {}
         self._mending = DeferredLock()
+        self._publisher: Publisher | None = None
+        #: Containers that are going, and who waits until they are gone, for their ports.
+        self._leaving: dict[str, list[Deferred[None]]] = {}
+        #: Containers whose namespaces others have joined.
+        self._shared: set[str] = set()
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of the operations of the tag Network."""
@@ -105,6 +116,8 @@ class Networks:
         """
         left = [one for pool in self._stock.values() for one in await pool.close()]
         self._stock.clear()
+        if self._publisher is not None:
+            self._publisher.stop()
         if self._plumbing is not None:
             await self._remove(one.path.name for one in left)
             used = any(endpoint.interface for endpoint in self._endpoints())
@@ -122,17 +135,46 @@ class Networks:
         """Return the sandbox of a container, or None while it has none."""
         return self._sandboxes.get(container_id)
 
-    async def connect(self, container_id: str, mode: str, *, name: str, hostname: str) -> Sandbox:
+    def share(self, container_id: str) -> Sandbox | None:
+        """Return the sandbox of a container for another that joins it; None while it has none.
+
+        The namespace then outlives its container, without its links: its address may be given to
+        others.
+        """
+        sandbox = self._sandboxes.get(container_id)
+        if sandbox is not None:
+            self._shared.add(container_id)
+        return sandbox
+
+    def leaving(self, container_id: str) -> None:
+        """Tell that a container has ended and is about to be disconnected.
+
+        Whoever wants one of its ports waits for that, instead of failing.
+        """
+        if container_id in self._sandboxes:
+            self._leaving.setdefault(container_id, [])
+
+    async def connect(
+        self,
+        container_id: str,
+        mode: str,
+        *,
+        name: str,
+        hostname: str,
+        ports: Sequence[PortRequest] = (),
+    ) -> Sandbox:
         """Give a container its sandbox and return it; the one that it has, where that still is.
 
         `mode` is ``none``, ``host``, or ``default`` or ``bridge`` (the bridge's id, too); `name`
-        and `hostname` are the container's. Raises `NotFound` for another network, `EngineError`
-        with a remedy where the host lacks something.
+        and `hostname` are the container's; `ports` are published where the network has addresses.
+        Raises `NotFound` for another network, `EngineError` with a remedy where the host lacks
+        something, and in dockerd's words where a port cannot be published.
         """
         network = self._find(mode)
         present = self._sandboxes.get(container_id)
         if present is not None:
-            if _intact(present) and present.endpoints[0].network == network.name:
+            same = present.endpoints[0].network == network.name
+            if same and _intact(present) and not (ports or present.ports):
                 return present
             await self.disconnect(container_id)
         if network.name == "host":
@@ -140,18 +182,60 @@ class Networks:
         else:
             prepared = await self._take(network.name)
         sandbox = _sandbox(container_id, name, network, prepared)
+        sandbox = attrs.evolve(sandbox, host=self._host_address())
         try:
-            await self._store.write(lambda connection: records.save_sandbox(connection, sandbox))
+            if ports and sandbox.address:
+                sandbox = await self._hold(sandbox, ports)
+            await self._save(sandbox)
         except BaseException:
             # When given up, the transaction may have been made all the same.
-            if prepared is not None:
-                await self._remove([prepared.path.name])
-            await self._delete([container_id])
-            self._release([sandbox])
+            await self._take_down([sandbox])
             raise
         self._sandboxes[container_id] = sandbox
         self._publish("connect", sandbox)
         return sandbox
+
+    async def _hold(self, sandbox: Sandbox, ports: Sequence[PortRequest]) -> Sandbox:
+        """Hold `ports` for a sandbox and return it with what it got."""
+        assert self._publisher is not None
+        while True:
+            try:
+                got = self._publisher.hold(sandbox.id, ports, sandbox.address)
+            except PortAllocated as allocated:
+                if not await self._ports_of_leaving(allocated):
+                    raise _unconnected(sandbox, allocated) from None
+            except EngineError as error:
+                raise _unconnected(sandbox, error) from None
+            else:
+                return attrs.evolve(sandbox, ports=got)
+
+    async def _ports_of_leaving(self, wanted: PortAllocated) -> bool:
+        """Wait for a container that is going and has a wanted port; return whether one went."""
+        for container, waiting in self._leaving.items():
+            sandbox = self._sandboxes.get(container)
+            held = sandbox.ports if sandbox is not None else ()
+            if any(wanted.may_be(port) for port in held):
+                gone: Deferred[None] = Deferred(waiting.remove)
+                waiting.append(gone)
+                gone.addTimeout(_PATIENCE, self._reactor)
+                try:
+                    await gone
+                except TimeoutError:
+                    return False
+                return True
+        return False
+
+    async def _save(self, sandbox: Sandbox) -> None:
+        await self._store.write(lambda connection: records.save_sandbox(connection, sandbox))
+        if sandbox.ports and self._publisher is not None:
+            try:
+                await self._publisher.open(sandbox.id, sandbox.address)
+            except EngineError as error:
+                raise _unconnected(sandbox, error) from None
+
+    def _host_address(self) -> str:
+        address = self._bridge.address if self._bridge is not None else None
+        return str(address.ip) if address is not None else ""
 
     async def disconnect(self, container_id: str) -> None:
         """Let go of a container's sandbox; nothing happens where it has none.
@@ -195,7 +279,12 @@ class Networks:
         bridge = Bridge(self._settings, plumbing, self._thread)
         network = self._networks["bridge"]
         endpoints = [one for one in self._endpoints() if one.network == "bridge"]
-        await bridge.up(network.address, [IPv4Address(one.ip) for one in endpoints])
+        publishing = [one for one in self._sandboxes.values() if one.ports]
+        await bridge.up(
+            network.address,
+            [IPv4Address(one.ip) for one in endpoints],
+            [led for one in publishing for led in forwards(one.ports, one.address)],
+        )
         if bridge.address != network.address:
             network = NetworkRecord(
                 network.id, network.name, network.driver, network.created, bridge.address
@@ -206,6 +295,9 @@ class Networks:
             self._thread, plumbing.repair_links, {endpoint.interface for endpoint in endpoints}
         )
         self._bridge = bridge
+        self._publisher = Publisher(self._reactor, bridge)
+        for sandbox in publishing:
+            self._publisher.restore(sandbox.id, sandbox.ports, sandbox.address)
         self._stock["bridge"] = self._pool(bridge.make)
 
     def _pool(self, make: Callable[[], Awaitable[Prepared]]) -> Pool[Prepared]:
@@ -254,26 +346,44 @@ class Networks:
         raise NotFound(f"network {mode} not found")
 
     async def _forget(self, containers: list[str]) -> None:
-        """Remove the namespaces of `containers`, then their records; addresses are free then."""
+        """Take down the sandboxes of `containers`; what they had is free then."""
         gone = [self._sandboxes[one] for one in containers if one in self._sandboxes]
-        if not gone:
-            return
+        try:
+            if gone:
+                await self._take_down(gone)
+        finally:
+            for sandbox in gone:
+                self._sandboxes.pop(sandbox.container, None)
+                self._shared.discard(sandbox.container)
+            for container in containers:
+                for waiting in self._leaving.pop(container, ()):
+                    waiting.callback(None)
         for sandbox in gone:
-            del self._sandboxes[sandbox.container]
-        await self._remove(one.path.name for one in gone if one.path is not None)
-        await self._store.write(lambda connection: records.delete_sandboxes(connection, containers))
-        for sandbox in gone:
-            if self._bridge is not None:
-                self._bridge.release(one.ip for one in sandbox.endpoints if one.ip)
             self._publish("disconnect", sandbox)
 
-    async def _delete(self, containers: list[str]) -> None:
+    async def _take_down(self, sandboxes: list[Sandbox]) -> None:
+        """Remove namespaces, then records, then let go of ports and addresses."""
+        for sandbox in sandboxes:
+            await self._withdraw(sandbox)
+        await self._remove(one.path.name for one in sandboxes if one.path is not None)
+        containers = [sandbox.container for sandbox in sandboxes]
         await self._store.write(lambda connection: records.delete_sandboxes(connection, containers))
-
-    def _release(self, sandboxes: Iterable[Sandbox]) -> None:
-        if self._bridge is not None:
-            for sandbox in sandboxes:
+        for sandbox in sandboxes:
+            if self._publisher is not None:
+                self._publisher.release(sandbox.id)
+            if self._bridge is not None:
                 self._bridge.release(one.ip for one in sandbox.endpoints if one.ip)
+
+    async def _withdraw(self, sandbox: Sandbox) -> None:
+        """Lead nothing to a sandbox any more, nor to its address in a namespace that stays."""
+        if sandbox.ports and self._publisher is not None:
+            try:
+                await self._publisher.withdraw(sandbox.id, sandbox.ports, sandbox.address)
+            except EngineError:
+                self.log.failure("ports of {id} were not withdrawn", id=sandbox.container)
+        links = [one.interface for one in sandbox.endpoints if one.interface]
+        if sandbox.container in self._shared and links and self._plumbing is not None:
+            await submit(self._thread, self._plumbing.cut, links)
 
     async def _remove(self, pins: Iterable[str]) -> None:
         names = list(pins)
@@ -304,6 +414,14 @@ def _is_attached(interface: str, bridge: str) -> bool:
         return os.readlink(f"/sys/class/net/{interface}/master").endswith(f"/{bridge}")
     except OSError:
         return False
+
+
+def _unconnected(sandbox: Sandbox, error: EngineError) -> EngineError:
+    endpoint = sandbox.endpoints[0]
+    return EngineError(
+        "failed to set up container networking: driver failed programming external connectivity "
+        f"on endpoint {endpoint.name} ({endpoint.id}): {error.message}"
+    )
 
 
 def _intact(sandbox: Sandbox) -> bool:

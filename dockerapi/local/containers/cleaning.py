@@ -29,15 +29,26 @@ class Cleaner:
     async def after_end(self, container: Container, *, by_force: bool = False) -> None:
         """Take away what only a container that runs needs; `by_force` kills what is left in it."""
         try:
-            if self._toolbox.tools is not None:
-                private = container.host_config.pid_mode != "host" and not by_force
-                runtime = self._toolbox.tools.runtime_of(container.id)
-                await runtime.delete(container.id, by_hand=private)
-            await in_thread(unmount_root, self._places.directories(container))
+            private = container.host_config.pid_mode != "host" and not by_force
+            await self._forget_state(container, by_hand=private)
+        except Exception:
+            self.log.failure("the runtime keeps the container {id}", id=container.id)
+        try:
+            await in_thread(self._release, container)
             await self._networks.disconnect(container.id)
         except Exception:
             self.log.failure("cleaning up after the container {id} failed", id=container.id)
         container.sandbox = None
+
+    async def _forget_state(self, container: Container, *, by_hand: bool) -> None:
+        if self._toolbox.tools is not None:
+            runtime = self._toolbox.tools.runtime_of(container.id)
+            await runtime.delete(container.id, by_hand=by_hand)
+
+    def _release(self, container: Container) -> None:
+        """Unmount the root, and tell `reconcile` that no process is left to account for."""
+        unmount_root(self._places.directories(container))
+        self._places.watch(container).pid_file.unlink(missing_ok=True)
 
     async def remove_files(self, container: Container) -> None:
         """Remove the files of a container that was forgotten."""

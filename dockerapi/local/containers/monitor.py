@@ -23,7 +23,7 @@ from dockerapi.local.host.pidfd import exit_of
 UNKNOWN_CODE = 255
 #: How long conmon may take from the end of its container to its own, in seconds: it still empties
 #: the pipes.
-_PATIENCE = 2.0
+MONITOR_PATIENCE = 2.0
 _PIDFD_GET_INFO = 0xC040FF0B
 _INFO_EXIT = 1 << 3
 
@@ -49,7 +49,7 @@ async def until_ended(
     """
     await exit_of(pidfd)
     if not conmon.called:
-        alarm = clock.callLater(_PATIENCE, conmon.cancel)
+        alarm = clock.callLater(MONITOR_PATIENCE, conmon.cancel)
         with suppress(Exception):
             await conmon
         if alarm.active():

@@ -14,7 +14,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.attach import Attachments
 from dockerapi.local.containers.conmon import Watch
-from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.container import STOPPED, Container, Status
 from dockerapi.local.containers.execs import Execs
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.rootfs import Dns
@@ -202,6 +202,6 @@ class LocalBackend:
         return Counts(
             running=count(Status.RUNNING),
             paused=count(Status.PAUSED),
-            stopped=count(Status.CREATED, Status.EXITED, Status.DEAD),
+            stopped=count(*STOPPED),
             images=len(self._images),
         )

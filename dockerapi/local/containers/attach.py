@@ -103,7 +103,7 @@ class Attachments:
         self, request: AttachRequest, container: Container, *, framed: bool, leaves: bool = False
     ) -> Answer:
         keys = parse_detach_keys(request.detach_keys)
-        check(Operation.ATTACH, container, container.id)
+        check(Operation.ATTACH, container, request.container)
         config = container.config
         wanted = Wanted(
             stdin=request.stdin and config.open_stdin,

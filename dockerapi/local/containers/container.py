@@ -30,6 +30,10 @@ class Status(StrEnum):
     DEAD = "dead"
 
 
+#: What ``/info`` counts as stopped.
+STOPPED = (Status.CREATED, Status.RESTARTING, Status.REMOVING, Status.EXITED, Status.DEAD)
+
+
 @attrs.frozen
 class State:
     """What changes in a container's life; times in nanoseconds since 1970, 0 for never.
@@ -37,6 +41,8 @@ class State:
     :ivar pid: the first process, 0 while none runs.
     :ivar start_time: when that process started, in clock ticks since boot: with `pid` its name.
     :ivar error: why the last start failed.
+    :ivar restarts: how often its policy has started it again since a client did.
+    :ivar by_hand: whether a client stopped or signalled it since then.
     """
 
     status: Status = Status.CREATED
@@ -47,11 +53,18 @@ class State:
     oom_killed: bool = False
     started_at: int = 0
     finished_at: int = 0
+    restarts: int = 0
+    by_hand: bool = False
 
     @property
     def running(self) -> bool:
-        """Whether its process runs (a paused one does)."""
+        """Whether its process runs (a paused one does; one that is to start again does not)."""
         return self.status in (Status.RUNNING, Status.PAUSED)
+
+    @property
+    def active(self) -> bool:
+        """What the API calls running: its process runs, or is to start again soon."""
+        return self.running or self.status is Status.RESTARTING
 
 
 @attrs.frozen
@@ -106,7 +119,7 @@ class Container:
     @property
     def status(self) -> Status:
         """What the API tells: a container that no longer runs and is being removed says that."""
-        return self.state.status if self.state.running or not self.removing else Status.REMOVING
+        return self.state.status if self.state.active or not self.removing else Status.REMOVING
 
     @property
     def path(self) -> str:

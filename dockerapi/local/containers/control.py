@@ -8,6 +8,8 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 
+import attrs
+
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotModified
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.ledger import Ledger, event
@@ -31,10 +33,16 @@ class Control:
         self._toolbox = toolbox
 
     async def stop(
-        self, container: Container, signal_name: str = "", timeout: int | None = None
+        self,
+        container: Container,
+        signal_name: str = "",
+        timeout: int | None = None,
+        *,
+        by_hand: bool = True,
     ) -> None:
         """Signal a container, wait for its end, kill it after `timeout` seconds (-1: never).
 
+        `by_hand` says that a client wants it, after which restart policies leave it alone.
         Raises `NotModified` where it does not run, `InvalidParameter` for no signal.
         """
         check(Operation.STOP, container)
@@ -42,7 +50,9 @@ class Control:
         number = parse_signal(signal_name or config.stop_signal or "SIGTERM")
         if timeout is None:
             timeout = config.stop_timeout if config.stop_timeout is not None else STOP_TIMEOUT
-        await self._signal(container, number)
+        if await self._lifecycle.give_up_restart(container):
+            return
+        await self._signal(container, number, by_hand=by_hand)
         patience = None if timeout < 0 else float(timeout)
         if not await self._lifecycle.ended(container, patience):
             await self._kill(container)
@@ -54,16 +64,27 @@ class Control:
         if not await self._lifecycle.ended(container, _KILL_PATIENCE):
             raise EngineError(f"container {container.id} did not end when it was killed")
 
-    async def _signal(self, container: Container, number: int) -> None:
+    async def _signal(self, container: Container, number: int, *, by_hand: bool = True) -> None:
+        """Send a signal, and thaw a container that it is to end."""
         pidfd = self._lifecycle.pidfd(container)
         if pidfd is None:
             return
+        if by_hand and container.host_config.restart_policy.name not in ("", "no"):
+            await self._note_hand(container)
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         self._ledger.publish(container, "kill", signal=str(number))
         # A frozen process takes no signal; with cgroups of version 1 not even SIGKILL.
-        if container.state.status is Status.PAUSED and number in (signal.SIGKILL, signal.SIGTERM):
-            await self.unpause(container)
+        if container.state.status is Status.PAUSED and _ends(container, number):
+            with suppress(EngineError):
+                # Somebody else may have thawed it, or it has ended.
+                await self.unpause(container)
+
+    async def _note_hand(self, container: Container) -> None:
+        """Write down, before it can end of it, that a client signalled a container."""
+        async with container.lock:
+            if container.state.running:
+                await self._ledger.save(container, attrs.evolve(container.state, by_hand=True))
 
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; SIGKILL waits for the end.
@@ -76,6 +97,8 @@ class Control:
             name = container.name
             raise InvalidParameter(f"cannot kill container: {name}: {bad.message}") from None
         check(Operation.KILL, container)
+        if await self._lifecycle.give_up_restart(container):
+            return
         if number == signal.SIGKILL:
             await self._kill(container)
         else:
@@ -123,9 +146,17 @@ class Control:
         refuse(Operation.FORCED_REMOVE if force else Operation.REMOVE, container, status)
         container.removing = True
         try:
+            if force:
+                await self._lifecycle.give_up_restart(container)
             if force and container.state.running:
                 await self._kill(container)
             await self._lifecycle.remove(container)
         except BaseException:
             container.removing = False
             raise
+
+
+def _ends(container: Container, number: int) -> bool:
+    """Tell whether a signal is one that is to end `container`, as dockerd sees it."""
+    stop_signal = container.config.stop_signal
+    return number == signal.SIGKILL or not stop_signal or number == parse_signal(stop_signal)

@@ -24,10 +24,12 @@ from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container, Exit, State, Status
 from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.monitor import End, until_ended
+from dockerapi.local.containers.restarting import Restarter, wants_restart
 from dockerapi.local.containers.running import Running
 from dockerapi.local.containers.runtime import StartFailed
 from dockerapi.local.containers.starting import Started, Starter
 from dockerapi.local.containers.transitions import Operation, check, moved, refuse
+from dockerapi.model.timestamps import NANOSECONDS
 
 #: The exit code of a container that could not be started, where the runtime's words tell no other.
 _NOT_STARTED = 128
@@ -49,6 +51,10 @@ class Lifecycle:
         self._starter = starter
         self._cleaner = cleaner
         self._clock = clock
+        self._closing = False
+        self._restarter = Restarter(
+            clock, lambda container: self._keep(self._watching, self._restart(container))
+        )
         self._running: dict[str, Running] = {}
         #: Waiting for ends, given up at `stop`; and cleaning up, finished before it.
         self._watching: set[Deferred[None]] = set()
@@ -69,19 +75,32 @@ class Lifecycle:
 
     async def _start(self, container: Container) -> None:
         check(Operation.START, container)
+        self._restarter.forget(container)
+        await self._launch(container, restarts=0)
+
+    async def _launch(self, container: Container, *, restarts: int) -> None:
         before = container.state
         try:
             started = await self._starter.start(container)
-            await self._record_start(container, started)
+            await self._record_start(container, started, restarts)
         except BaseException as error:
             await self._fail(container, before, error)
             raise
         self.follow(container, started.pidfd, started.conmon, started.watch)
 
-    async def _record_start(self, container: Container, started: Started) -> None:
-        now = time.time_ns()
-        state = State(started_at=now, pid=started.pid, start_time=started.start_time)
-        state = moved(container.state, Status.RUNNING, **_changes(state))
+    async def _record_start(self, container: Container, started: Started, restarts: int) -> None:
+        state = moved(
+            container.state,
+            Status.RUNNING,
+            pid=started.pid,
+            start_time=started.start_time,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            started_at=time.time_ns(),
+            restarts=restarts,
+            by_hand=False,
+        )
         try:
             await self._ledger.save(container, state, event(container, "start"))
         except BaseException:
@@ -123,24 +142,31 @@ class Lifecycle:
         removes = container.host_config.auto_remove and not (
             container.restarts or container.removing
         )
+        again = not (removes or self._closing) and _starts_again(container, end)
+        lasted = (end.finished_at - container.state.started_at) / NANOSECONDS
         try:
-            await self._record_end(container, end, removes=removes)
-            self._tell_end(container, end, removes=removes)
+            await self._record_end(container, end, removes=removes, again=again)
+            self._tell_end(container, end, removes=removes, again=again)
             await self._cleaner.after_end(container)
+            if again and not self._closing:
+                self._restarter.schedule(container, lasted)
         finally:
             container.lock.release()
         if removes:
             await self._cleaner.remove_files(container)
 
-    async def _record_end(self, container: Container, end: End, *, removes: bool) -> None:
+    async def _record_end(
+        self, container: Container, end: End, *, removes: bool, again: bool
+    ) -> None:
         state = moved(
             container.state,
-            Status.EXITED,
+            Status.RESTARTING if again else Status.EXITED,
             pid=0,
             start_time=0,
             exit_code=end.code,
             oom_killed=end.oom_killed,
             finished_at=end.finished_at,
+            restarts=container.state.restarts + again,
         )
         events = _end_events(container, end)
         try:
@@ -155,15 +181,62 @@ class Lifecycle:
             self.log.failure("the end of the container {id} was not recorded", id=container.id)
             self._ledger.accept(container, state, *events)
 
-    def _tell_end(self, container: Container, end: End, *, removes: bool) -> None:
+    def _tell_end(self, container: Container, end: End, *, removes: bool, again: bool) -> None:
         running = self._running.pop(container.id, None)
-        container.tell_exit(Exit(end.code))
+        if not again:
+            # Who waits for the end of one that starts again waits on, as with dockerd.
+            container.tell_exit(Exit(end.code))
         self.let_go(container)
         if running is not None:
             os.close(running.pidfd)
             running.tell()
         if removes:
             container.tell_removal(Exit(end.code))
+
+    async def _restart(self, container: Container) -> None:
+        """Start a container whose policy says so."""
+        async with container.lock:
+            if container.state.status is not Status.RESTARTING:
+                return
+            try:
+                await self._launch(container, restarts=container.state.restarts)
+            except EngineError as error:
+                self.log.warn(
+                    "the container {id} cannot be started again: {reason}",
+                    id=container.id,
+                    reason=error.message,
+                )
+                await self._give_up(container)
+
+    async def give_up_restart(self, container: Container) -> bool:
+        """Let a container that is to start again be ended; return whether it was such a one."""
+        if not _waits(container):
+            return False
+        async with container.lock:
+            if not _waits(container):
+                # It was being started again just then.
+                return False
+            self._restarter.forget(container)
+            await self._give_up(container)
+            return True
+
+    async def _give_up(self, container: Container) -> None:
+        await self._ledger.save(container, moved(container.state, Status.EXITED, by_hand=True))
+        container.tell_exit(Exit(container.state.exit_code))
+
+    async def resume(self, container: Container) -> None:
+        """Start a container again if its policy wants it running when the server starts."""
+        state = container.state
+        policy = container.host_config.restart_policy
+        if state.status is Status.EXITED and wants_restart(policy, state):
+            await self._ledger.save(container, moved(state, Status.RESTARTING))
+        if _waits(container):
+            self._restarter.schedule(container, 0.0)
+
+    def close(self) -> None:
+        """From now on let policies start nothing again: the server is about to stop."""
+        self._closing = True
+        self._restarter.stop()
 
     async def remove(self, container: Container) -> None:
         """Remove a container that does not run; its files go after the answer.
@@ -177,6 +250,7 @@ class Lifecycle:
                 return
             refuse(Operation.REMOVE, container, container.state.status)
             await self._ledger.forget(container, event(container, "destroy"))
+            self._restarter.forget(container)
             self.let_go(container)
             container.tell_removal(Exit(container.state.exit_code))
         finally:
@@ -190,6 +264,7 @@ class Lifecycle:
 
     async def stop(self) -> None:
         """Let containers run on; finish cleaning up behind those that ended."""
+        self.close()
         for watching in tuple(self._watching):
             watching.cancel()
         while self._cleaning:
@@ -213,14 +288,21 @@ class Lifecycle:
         task.addBoth(done)
 
 
-def _changes(state: State) -> dict[str, Any]:
-    """Return every field of `state` but its status."""
-    return attrs.asdict(state, filter=lambda field, _: field.name != "status")
+def _waits(container: Container) -> bool:
+    return container.state.status is Status.RESTARTING
+
+
+def _starts_again(container: Container, end: End) -> bool:
+    """Tell whether the policy of a container that ended starts it again."""
+    if container.removing or container.restarts or container.state.by_hand:
+        return False
+    state = attrs.evolve(container.state, exit_code=end.code)
+    return wants_restart(container.host_config.restart_policy, state)
 
 
 def _end_events(container: Container, end: End) -> list[Event]:
     """Return the events of an end, in order."""
-    seconds = max(0, end.finished_at - container.state.started_at) // 1_000_000_000
+    seconds = max(0, end.finished_at - container.state.started_at) // NANOSECONDS
     died = event(container, "die", execDuration=str(seconds), exitCode=str(end.code))
     return [event(container, "oom"), died] if end.oom_killed else [died]
 

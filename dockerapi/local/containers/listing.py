@@ -65,7 +65,7 @@ class Listing:
         found = [
             one
             for one in newest
-            if (everything or one.state.running) and self._wanted(one, request)
+            if (everything or one.state.active) and self._wanted(one, request)
         ]
         return found[: request.limit] if request.limit > 0 else found
 

@@ -155,13 +155,14 @@ class Operations:
         if not request.name:
             raise InvalidParameter("Neither old nor new names may be empty")
         container = self._registry.get(request.container)
-        name = check_name(request.name)
-        if name == container.name:
+        if request.name.removeprefix("/") == container.name:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
+            name = check_name(f"/{request.name.removeprefix('/')}")
             self._registry.reserve(name, container.id)
-        except Conflict as taken:
-            raise Conflict(f"Error when allocating new name: {taken.message}") from None
+        except (Conflict, InvalidParameter) as refused:
+            message = f"Error when allocating new name: {refused.message}"
+            raise type(refused)(message) from None
         await self._rename(container, name)
 
     async def _rename(self, container: Container, name: str) -> None:
@@ -173,7 +174,7 @@ class Operations:
         request = await job.request(DeleteRequest)
         container = self._registry.get(request.container)
         if request.link:
-            raise InvalidParameter("links between containers are not supported")
+            raise EngineError("Conflict, cannot remove the default link name of the container")
         await self._control.remove(container, force=request.force)
 
     async def wait(self, job: Job) -> Answer:
@@ -183,7 +184,7 @@ class Operations:
         state = container.state
         if request.condition == "removed":
             waiting = container.removal()
-        elif request.condition == "next-exit" or state.running:
+        elif request.condition == "next-exit" or state.active:
             waiting = container.next_exit()
         else:
             return Encoded(_exit(Exit(state.exit_code)))

@@ -15,7 +15,9 @@ from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container, State, Status
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
-_STATE = "status, pid, start_time, exit_code, error, oom_killed, started, finished"
+_STATE = (
+    "status, pid, start_time, exit_code, error, oom_killed, started, finished, restarts, by_hand"
+)
 
 
 def insert(connection: sqlite3.Connection, container: Container) -> None:
@@ -25,7 +27,7 @@ def insert(connection: sqlite3.Connection, container: Container) -> None:
             "INSERT INTO containers (id, name, owner, generation, created, image, body, config,"
             f" host_config, {_STATE}) VALUES (:id, :name, :owner, 1, :created, :image, :body,"
             " :config, :host_config, :status, :pid, :start_time, :exit_code, :error,"
-            " :oom_killed, :started, :finished)",
+            " :oom_killed, :started, :finished, :restarts, :by_hand)",
             {
                 "id": container.id,
                 "name": container.name,
@@ -47,7 +49,8 @@ def update_state(connection: sqlite3.Connection, identity: str, state: State) ->
     connection.execute(
         "UPDATE containers SET status = :status, pid = :pid, start_time = :start_time,"
         " exit_code = :exit_code, error = :error, oom_killed = :oom_killed,"
-        " started = :started, finished = :finished WHERE id = :id",
+        " started = :started, finished = :finished, restarts = :restarts, by_hand = :by_hand"
+        " WHERE id = :id",
         {"id": identity, **_values(state)},
     )
 
@@ -77,7 +80,7 @@ def load(connection: sqlite3.Connection) -> list[Container]:
 def _container(row: tuple[Any, ...]) -> Container:
     identity, name, owner, created, image, body, config, host_config, *state = row
     merged = msgspec.json.decode(config, type=ContainerConfig)
-    status, pid, start_time, code, error, oom_killed, started, finished = state
+    status, pid, start_time, code, error, oom_killed, started, finished, restarts, by_hand = state
     return Container(
         id=identity,
         name=name,
@@ -88,7 +91,16 @@ def _container(row: tuple[Any, ...]) -> Container:
         config=merged,
         host_config=msgspec.json.decode(host_config, type=HostConfig),
         state=State(
-            Status(status), pid, start_time, code, error, bool(oom_killed), started, finished
+            Status(status),
+            pid,
+            start_time,
+            code,
+            error,
+            bool(oom_killed),
+            started,
+            finished,
+            restarts,
+            bool(by_hand),
         ),
     )
 
@@ -103,4 +115,6 @@ def _values(state: State) -> Mapping[str, Any]:
         "oom_killed": int(state.oom_killed),
         "started": state.started_at,
         "finished": state.finished_at,
+        "restarts": state.restarts,
+        "by_hand": int(state.by_hand),
     }

@@ -138,6 +138,8 @@ class Containers:
             self._networks,
         )
         await reconciliation.run()
+        for container in self.registry:
+            await self.lifecycle.resume(container)
 
     async def _choose_runtime(self, conmon: str) -> Runtime:
         """Return the runtime that works, and keep the namespace that it may need."""
@@ -179,9 +181,10 @@ class Containers:
 
     async def stop_all(self, timeout: int | None = None) -> None:
         """Stop every container that runs (``--stop-containers``)."""
+        self.lifecycle.close()
         for container in self.registry:
             if container.state.running:
-                await self.control.stop(container, timeout=timeout)
+                await self.control.stop(container, timeout=timeout, by_hand=False)
 
     @property
     def runtime(self) -> str:

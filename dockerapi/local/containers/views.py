@@ -44,7 +44,7 @@ def inspect_document(
         "HostsPath": str(directories.hosts),
         "LogPath": str(directories.log),
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": container.state.restarts,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
@@ -73,7 +73,7 @@ def state_document(container: Container) -> dict[str, Any]:
     state = container.state
     return {
         "Status": container.status.value,
-        "Running": state.running,
+        "Running": state.active,
         "Paused": state.status is Status.PAUSED,
         "Restarting": state.status is Status.RESTARTING,
         "OOMKilled": state.oom_killed,
@@ -216,6 +216,9 @@ def status_text(container: Container, now: float) -> str:
     if state.running:
         since = human_duration(now - state.started_at / NANOSECONDS)
         return f"Up {since} (Paused)" if state.status is Status.PAUSED else f"Up {since}"
+    if state.status is Status.RESTARTING:
+        since = human_duration(now - state.finished_at / NANOSECONDS)
+        return f"Restarting ({state.exit_code}) {since} ago"
     if container.status is Status.REMOVING:
         return "Removal In Progress"
     if not state.started_at and not state.finished_at:

@@ -1,0 +1,166 @@
+"""Restart policies, restarts and removals of real containers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from dockerapi.engine.errors import Conflict, NotFound
+from tests.local.containers.support import Rig
+
+
+async def until(true: object, seconds: float = 15.0) -> None:
+    """Return when the call `true` answers true; raise TimeoutError."""
+    assert callable(true)
+    for _ in range(int(seconds / 0.02)):
+        if true():
+            return
+        await deferLater(reactor, 0.02)
+    raise asyncio.TimeoutError
+
+
+class RestartTests(TestCase):
+    timeout = 60
+
+    async def setUp(self) -> None:
+        self.rig = Rig()
+        await self.rig.start()
+
+    async def tearDown(self) -> None:
+        await self.rig.close()
+
+    def state(self, name: str) -> object:
+        return self.rig.containers.registry.get(name).state
+
+    async def with_policy(self, policy: str, *command: str, limit: int = 0) -> str:
+        made = await self.rig.create(
+            *command,
+            name="again",
+            host={"RestartPolicy": {"Name": policy, "MaximumRetryCount": limit}},
+        )
+        await self.rig.job("ContainerStart", "again")
+        return str(made["Id"])
+
+    async def inspect(self) -> dict[str, object]:
+        return dict(await self.rig.job("ContainerInspect", "again"))
+
+    async def test_on_failure_gives_up_after_its_limit(self) -> None:
+        await self.with_policy("on-failure", "false", limit=2)
+        waiting = await self.rig.wait("again")
+        ended = await waiting
+        self.assertEqual(ended["StatusCode"], 1)
+        document = await self.inspect()
+        self.assertEqual(document["RestartCount"], 2)
+        self.assertEqual(document["State"]["Status"], "exited")  # type: ignore[index]
+        self.assertEqual(self.rig.actions().count("start"), 3)
+        self.assertEqual(self.rig.actions().count("die"), 3)
+
+    async def test_success_is_no_failure(self) -> None:
+        await self.with_policy("on-failure", "true")
+        await (await self.rig.wait("again"))
+        self.assertEqual(self.rig.actions().count("start"), 1)
+
+    async def test_one_that_waits_is_shown_and_stopped(self) -> None:
+        await self.with_policy("always", "sh", "-c", "exit 4")
+        # By the third pause (0.4 s) there is time to look.
+        await until(lambda: self.rig.actions().count("die") >= 3)
+        document = await self.inspect()
+        state = document["State"]
+        assert isinstance(state, dict)
+        self.assertEqual(
+            (state["Status"], state["Running"], state["Restarting"], state["ExitCode"]),
+            ("restarting", True, True, 4),
+        )
+        (row,) = await self.rig.job("ContainerList")
+        self.assertEqual(row["State"], "restarting")
+        self.assertRegex(row["Status"], r"^Restarting \(4\) Less than a second ago$")
+        waiting = await self.rig.wait("again")
+        self.assertFalse(waiting.called)
+        await self.rig.job("ContainerStop", "again")
+        self.assertEqual((await waiting)["StatusCode"], 4)
+        starts = self.rig.actions().count("start")
+        await deferLater(reactor, 1.0)
+        self.assertEqual(self.rig.actions().count("start"), starts)
+        self.assertEqual((await self.inspect())["State"]["Status"], "exited")  # type: ignore[index]
+
+    async def test_what_a_client_stops_stays_stopped(self) -> None:
+        await self.with_policy("always", "sleep", "1000")
+        await self.rig.job("ContainerStop", "again", query="t=0")
+        await deferLater(reactor, 0.3)
+        self.assertEqual((await self.inspect())["State"]["Status"], "exited")  # type: ignore[index]
+
+    async def test_one_that_waits_is_removed_by_force(self) -> None:
+        await self.with_policy("always", "false")
+        await until(lambda: self.rig.actions().count("die") >= 2)
+        await self.rig.job("ContainerDelete", "again", query="force=1")
+        self.assertEqual(list(self.rig.containers.registry), [])
+        starts = self.rig.actions().count("start")
+        await deferLater(reactor, 0.5)
+        self.assertEqual(self.rig.actions().count("start"), starts)
+
+    async def test_policies_hold_through_a_restart_of_the_server(self) -> None:
+        for name, policy in (("aa", "always"), ("bb", "unless-stopped"), ("cc", "always")):
+            await self.rig.create(
+                "sleep", "1000", name=name, host={"RestartPolicy": {"Name": policy}}
+            )
+        for name in ("aa", "bb"):
+            await self.rig.job("ContainerStart", name)
+            await self.rig.job("ContainerStop", name, query="t=0")
+        await self.rig.stop()
+        await self.rig.start()
+        await until(lambda: self.rig.containers.registry.get("aa").state.running)
+        await deferLater(reactor, 0.3)
+        states = {one.name: one.state.status.value for one in self.rig.containers.registry}
+        # dockerd starts `always` again whoever stopped it; what never ran is not started.
+        self.assertEqual(states, {"aa": "running", "bb": "exited", "cc": "created"})
+
+
+class RemovalTests(TestCase):
+    timeout = 60
+
+    async def setUp(self) -> None:
+        self.rig = Rig()
+        await self.rig.start()
+
+    async def tearDown(self) -> None:
+        await self.rig.close()
+
+    async def test_a_restart_keeps_one_that_goes_at_its_end(self) -> None:
+        await self.rig.create("sleep", "1000", name="once", host={"AutoRemove": True})
+        await self.rig.job("ContainerStart", "once")
+        await self.rig.job("ContainerRestart", "once", query="t=0")
+        self.assertTrue(self.rig.containers.registry.get("once").state.running)
+        removed = await self.rig.wait("once", "removed")
+        await self.rig.job("ContainerKill", "once")
+        self.assertEqual((await removed)["StatusCode"], 137)
+        self.assertFalse(self.rig.containers.registry.taken("once"))
+
+    async def test_the_second_of_two_removals_is_told(self) -> None:
+        await self.rig.create("sleep", "1000", name="twice")
+        await self.rig.job("ContainerStart", "twice")
+        jobs = [
+            Deferred.fromCoroutine(self.rig.job("ContainerDelete", "twice", query="force=1"))
+            for _ in range(2)
+        ]
+        (first, _), (second, failure) = await DeferredList(jobs, consumeErrors=True)
+        self.assertTrue(first)
+        self.assertFalse(second)
+        self.assertEqual(
+            (failure.type, failure.value.message),
+            (Conflict, "removal of container twice is already in progress"),
+        )
+
+    async def test_an_end_during_a_forced_removal(self) -> None:
+        """Whoever comes first, one removes it and nobody fails for it."""
+        for _ in range(5):
+            await self.rig.create("true", name="race", host={"AutoRemove": True})
+            await self.rig.job("ContainerStart", "race")
+            try:
+                await self.rig.job("ContainerDelete", "race", query="force=1")
+            except (NotFound, Conflict):
+                await until(lambda: not self.rig.containers.registry.taken("race"))
+            self.assertFalse(self.rig.containers.registry.taken("race"))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The driver where neither a container nor the server's settings name one.
+DEFAULT = "json-file"
 _ROTATION = frozenset({"max-size", "max-file", "compress"})
 _ATTRIBUTES = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 #: Of every driver. The cache is for drivers that cannot be read; here all read the same files.
@@ -44,18 +46,19 @@ _SIZE = re.compile(r"([\d. ]*\d\.?) ?([^\d. ]*)", re.ASCII)
 
 def check_options(config: LogConfig) -> None:
     """Raise `InvalidParameter` for a driver that is not there, and options that it has not."""
-    if config.type == "none":
+    driver = config.type or DEFAULT
+    if driver == "none":
         return
-    known = _OPTIONS.get(config.type)
+    known = _OPTIONS.get(driver)
     if known is None:
         raise InvalidParameter(
-            f'error looking up logging plugin {config.type}: plugin "{config.type}" not found'
+            f'error looking up logging plugin {driver}: plugin "{driver}" not found'
         )
     options = config.config or {}
     _check_mode(options)
     for name in sorted(options):
         if name not in known | _COMMON:
-            raise InvalidParameter(_UNKNOWN[config.type].format(name))
+            raise InvalidParameter(_UNKNOWN[driver].format(name))
 
 
 def _check_mode(options: Mapping[str, str]) -> None:

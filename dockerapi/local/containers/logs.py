@@ -109,7 +109,7 @@ class LogReader:
     ) -> None:
         """Send what `container` has written so far to `sink`, as it was written."""
         with self._following(container, follow=False) as following:
-            await self._send(following, View(outputs, framed), sink)
+            await self._send(following, View(outputs, framed, gather=False), sink)
 
     async def follow_all(
         self, container: Container, outputs: frozenset[int], sink: Sink, *, framed: bool
@@ -119,7 +119,7 @@ class LogReader:
         Returns when it ends, or is removed; one that does not run is waited for.
         """
         with self._following(container, follow=True) as following:
-            await self._send(following, View(outputs, framed), sink)
+            await self._send(following, View(outputs, framed, gather=False), sink)
 
     def _following(self, container: Container, *, follow: bool) -> Following:
         return Following(
@@ -147,7 +147,9 @@ class LogReader:
                 elif end is None and not _past(view.until):
                     await self._change(following, reader, view.until)
                 else:
-                    return
+                    break
+            if shown := renderer.finish():
+                await sink.write(shown)
 
     async def _change(self, following: Following, reader: SpoolReader, until: int | None) -> None:
         """Return when there may be more to read, the container has ended, or it is `until`."""

@@ -110,8 +110,7 @@ class LogFiles:
         then makes is made before: on a full disk this fails here, and not in conmon, which would
         end. Raises OSError, and nothing has happened then.
         """
-        with open(f"{self.path}.tmp", "ab"):
-            pass
+        os.close(os.open(f"{self.path}.tmp", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
         number = self.current()
         self.path.rename(self._aside(number))
         return number

@@ -1,8 +1,9 @@
 """conmon's log format, and how `docker logs` shows it.
 
 Source: the CRI's log format, ``TIME STREAM TAG TEXT`` for each line, with a TIME of 35 bytes; the
-tag P says that the line goes on. Rule: pure; the text is any bytes, a line that breaks the format
-is left out, and where lines are shown as they are no Python runs for each of them.
+tag P says that the line goes on. conmon writes such parts wherever one of its reads ended. Rule:
+pure; the text is any bytes, a line that breaks the format is left out, and where lines are shown as
+they are no Python runs for each of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import attrs
 
 from dockerapi.local.containers.spool.times import Times
 
-_STREAMS = {b"stdout": 1, b"stderr": 2}
 #: What stands between the time and the text: the stream, and whether the line ends.
 _KINDS = {
     b" stdout F ": (1, True),
@@ -23,12 +23,18 @@ _KINDS = {
     b" stderr F ": (2, True),
     b" stderr P ": (2, False),
 }
-_TEXT = 45
-_kind_of: Callable[[bytes], bytes] = itemgetter(slice(35, _TEXT))
+_PARTS = {stream: kind for kind, (stream, whole) in _KINDS.items() if not whole}
+_WHOLE = {kind for kind, (_, whole) in _KINDS.items() if whole}
+_ENDS = {kind: b"\n" if whole else b"" for kind, (_, whole) in _KINDS.items()}
+#: Where the time ends, and where the text begins.
+_STAMP, _TEXT = 35, 45
+_kind_of: Callable[[bytes], bytes] = itemgetter(slice(_STAMP, _TEXT))
 _text_of: Callable[[bytes], bytes] = itemgetter(slice(_TEXT, None))
 _HEAD = struct.Struct(">BxxxI")
 #: conmon's lines are shorter by far; what is longer breaks the format.
 _LONGEST = 1024 * 1024
+#: As much of a line is shown at once, as under dockerd, in bytes.
+_SHOWN = 16 * 1024
 
 
 @attrs.frozen
@@ -37,6 +43,8 @@ class View:
 
     :ivar since: nanoseconds since 1970, or None; `until` likewise.
     :ivar details: what stands before each line, or None.
+    :ivar gather: whether parts of a line are shown when it is whole, or 16 KiB long; else as they
+        come.
     """
 
     outputs: frozenset[int]
@@ -45,11 +53,16 @@ class View:
     details: bytes | None = None
     since: int | None = None
     until: int | None = None
+    gather: bool = True
 
     @property
     def plain(self) -> bool:
         """Whether lines are shown as they are, and all of them."""
         return not self.timestamps and self.details is None and self.since is self.until is None
+
+
+#: Up to this length a line's head is made once.
+_REMEMBERED = 4096
 
 
 class _Heads(dict[int, bytes]):
@@ -60,16 +73,16 @@ class _Heads(dict[int, bytes]):
         self._stream, self._more = stream, int(whole) - _TEXT
 
     def __missing__(self, length: int) -> bytes:
-        head = self[length] = _HEAD.pack(self._stream, length + self._more)
+        head = _HEAD.pack(self._stream, length + self._more)
+        if length <= _REMEMBERED:
+            self[length] = head
         return head
 
 
-#: By kind. conmon's lines have at most some 8,000 bytes; so has each of these as many entries.
+#: By kind.
 _HEADS: Mapping[bytes, _Heads] = {
     kind: _Heads(stream, whole=whole) for kind, (stream, whole) in _KINDS.items()
 }
-_WHOLE = {kind for kind, (_, whole) in _KINDS.items() if whole}
-_ENDS = {kind: b"\n" if whole else b"" for kind, (_, whole) in _KINDS.items()}
 
 
 class Renderer:
@@ -82,6 +95,8 @@ class Renderer:
         self._view = view
         self._times = Times()
         self._buffer = b""
+        #: By stream, the time and text of a line that goes on.
+        self._held: dict[int, tuple[bytes, bytes]] = {}
         self._goes_on: set[int] = set()
         self.past_end = False
 
@@ -91,36 +106,69 @@ class Renderer:
         self._buffer = lines.pop()
         if len(self._buffer) > _LONGEST:
             self._buffer = b""
-        if self._view.plain and lines:
-            kinds = list(map(_kind_of, lines))
-            present = set(kinds)
-            if _KINDS.keys() >= present:
-                return self._all(lines, kinds, present)
-        return b"".join(self._pieces(lines))
+        kinds = list(map(_kind_of, lines))
+        wanted = {kind for kind in set(kinds) if _is_wanted(kind, self._view.outputs)}
+        if len(wanted) < len(set(kinds)):
+            pairs = zip(lines, kinds, strict=True)
+            lines = [line for line, kind in pairs if kind in wanted]
+            kinds = [kind for kind in kinds if kind in wanted]
+        if self._view.gather and (self._held or not wanted <= _WHOLE):
+            lines, kinds = self._gathered(lines, kinds)
+        return self._shown(lines, kinds)
 
-    def _all(self, lines: list[bytes], kinds: list[bytes], present: set[bytes]) -> bytes:
-        """Return the lines as they are, of the wanted streams."""
-        wanted = {kind for kind in present if _KINDS[kind][0] in self._view.outputs}
-        if wanted != present:
-            chosen = [pair for pair in zip(lines, kinds, strict=True) if pair[1] in wanted]
-            lines, kinds = [line for line, _ in chosen], [kind for _, kind in chosen]
+    def finish(self) -> bytes:
+        """Return what is held of lines that go on; there is no more."""
+        held, self._held = self._held, {}
+        kinds = [_PARTS[stream] for stream in held]
+        lines = [
+            stamp + kind + text for (stamp, text), kind in zip(held.values(), kinds, strict=True)
+        ]
+        return self._shown(lines, kinds)
+
+    def _shown(self, lines: list[bytes], kinds: list[bytes]) -> bytes:
         if not lines:
             return b""
-        return _framed(lines, kinds, wanted) if self._view.framed else _bare(lines, kinds, wanted)
+        if self._view.plain:
+            return (_framed if self._view.framed else _bare)(lines, kinds, set(kinds))
+        return b"".join(self._pieces(lines, kinds))
 
-    def _pieces(self, lines: list[bytes]) -> Iterable[bytes]:
+    def _gathered(self, lines: list[bytes], kinds: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Put lines together of their parts, and hold what goes on."""
+        gathered: list[bytes] = []
+        their_kinds: list[bytes] = []
+        position = 0
+        while position < len(lines):
+            if not self._held:
+                stop = min(_index(kinds, part, position) for part in _PARTS.values())
+                gathered += lines[position:stop]
+                their_kinds += kinds[position:stop]
+                position = stop
+                if stop == len(lines):
+                    break
+            line, kind = lines[position], kinds[position]
+            position += 1
+            stream, whole = _KINDS[kind]
+            stamp, text = self._held.pop(stream, (line[:_STAMP], b""))
+            text += line[_TEXT:]
+            if whole or len(text) >= _SHOWN:
+                gathered.append(stamp + kind + text)
+                their_kinds.append(kind)
+            else:
+                self._held[stream] = stamp, text
+        return gathered, their_kinds
+
+    def _pieces(self, lines: list[bytes], kinds: list[bytes]) -> Iterable[bytes]:
         view = self._view
-        for line in lines:
-            stamp, stream, whole, text = _parts(line)
-            if not stream:
-                continue
+        for line, kind in zip(lines, kinds, strict=True):
+            stream, whole = _KINDS[kind]
+            stamp, text = line[:_STAMP], line[_TEXT:]
             begins = stream not in self._goes_on
             if whole:
                 self._goes_on.discard(stream)
                 text += b"\n"
             else:
                 self._goes_on.add(stream)
-            if stream not in view.outputs or not self._in_time(stamp):
+            if not self._in_time(stamp):
                 continue
             if begins and view.details is not None:
                 text = view.details + b" " + text
@@ -163,11 +211,15 @@ def _bare(lines: list[bytes], kinds: list[bytes], present: set[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _parts(line: bytes) -> tuple[bytes, int, bool, bytes]:
-    """Return time, stream (0 where the line breaks the format), whether it ends, and text."""
-    known = _KINDS.get(line[35:_TEXT])
-    if known is not None:
-        return line[:35], *known, line[_TEXT:]
-    parts = line.split(b" ", 3)
-    stream = _STREAMS.get(parts[1], 0) if len(parts) == 4 else 0
-    return (parts[0], stream, parts[2] != b"P", parts[3]) if stream else (b"", 0, True, b"")
+def _is_wanted(kind: bytes, outputs: frozenset[int]) -> bool:
+    """Tell whether lines of this kind are of one of the streams; False for what is no kind."""
+    known = _KINDS.get(kind)
+    return known is not None and known[0] in outputs
+
+
+def _index(kinds: list[bytes], kind: bytes, start: int) -> int:
+    """Return where `kind` first is from `start` on; the list's length where it is not."""
+    try:
+        return kinds.index(kind, start)
+    except ValueError:
+        return len(kinds)

@@ -21,12 +21,38 @@ class RendererTests(SynchronousTestCase):
         self, wanted: list[tuple[int, str, bytes]], step: int
     ) -> None:
         data = b"".join(line(*entry) for entry in wanted)
-        renderer = Renderer(View(BOTH))
+        renderer = Renderer(View(BOTH, gather=False))
         shown = b"".join(
             renderer.feed(data[start : start + step]) for start in range(0, len(data), step)
         )
         expected = [(stream, text + (b"\n" if tag == "F" else b"")) for stream, tag, text in wanted]
         self.assertEqual(list(FrameDecoder().feed(shown)), expected)
+
+    @given(entries, st.integers(1, 200), st.booleans())
+    def test_a_line_is_one_frame_whatever_its_parts(
+        self, wanted: list[tuple[int, str, bytes]], step: int, plain: bool
+    ) -> None:
+        data = b"".join(line(*entry) for entry in wanted)
+        renderer = Renderer(View(BOTH, since=None if plain else 1))
+        shown = b"".join(
+            renderer.feed(data[start : start + step]) for start in range(0, len(data), step)
+        )
+        expected: list[tuple[int, bytes]] = []
+        held: dict[int, bytes] = {}
+        for stream, tag, text in wanted:
+            held[stream] = held.get(stream, b"") + text
+            if tag == "F":
+                expected.append((stream, held.pop(stream) + b"\n"))
+        frames = list(FrameDecoder().feed(shown + renderer.finish()))
+        self.assertEqual(frames[: len(expected)], expected)
+        self.assertEqual(dict(frames[len(expected) :]), held)
+
+    def test_a_line_without_end_is_shown_16_kib_at_a_time(self) -> None:
+        renderer = Renderer(View(BOTH, timestamps=True))
+        parts = [renderer.feed(line(1, "P", b"x" * 8192)) for _ in range(5)]
+        frames = [[len(text) for _, text in FrameDecoder().feed(part)] for part in parts]
+        self.assertEqual(frames, [[], [31 + 16384], [], [16384], []])
+        self.assertEqual(len(renderer.finish()), 8 + 8192)
 
     def test_one_stream_of_two(self) -> None:
         data = line(1, "F", b"out") + line(2, "F", b"err")

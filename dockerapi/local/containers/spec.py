@@ -209,12 +209,12 @@ def _linux(host: HostConfig, root: Root, identity: str) -> dict[str, Any]:
 
 def masked_paths(host: HostConfig) -> list[str]:
     """Return the paths that a container of `host` does not see."""
-    return list(paths.MASKED if host.masked_paths is None else host.masked_paths)
+    return list(paths.masked() if host.masked_paths is None else host.masked_paths)
 
 
 def readonly_paths(host: HostConfig) -> list[str]:
     """Return the paths that a container of `host` cannot write."""
-    return list(paths.READONLY if host.readonly_paths is None else host.readonly_paths)
+    return list(paths.readonly() if host.readonly_paths is None else host.readonly_paths)
 
 
 def _namespaces(host: HostConfig, root: Root) -> list[dict[str, str]]:

@@ -5,8 +5,10 @@ Source: dockerd's defaults. Rule: paths that the host lacks do no harm.
 
 from __future__ import annotations
 
-#: Covered by something empty.
-MASKED = (
+from functools import cache
+from pathlib import Path
+
+_MASKED = (
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -21,5 +23,19 @@ MASKED = (
     "/sys/firmware",
 )
 
-#: Mounted read-only over themselves.
-READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+@cache
+def masked() -> tuple[str, ...]:
+    """Return the paths that are covered by something empty.
+
+    With them each processor's count of overheating, which tells what others compute.
+    """
+    throttling = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle")
+    return (*_MASKED, *sorted(map(str, throttling)))
+
+
+def readonly() -> tuple[str, ...]:
+    """Return the paths that are mounted read-only over themselves."""
+    return _READONLY

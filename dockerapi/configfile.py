@@ -18,6 +18,7 @@ _TYPES: Mapping[Kind, type] = {
     Kind.FLAG: bool,
     Kind.TEXT: str,
     Kind.LIST: list[str],
+    Kind.PAIRS: dict[str, str],
     Kind.NUMBER: int,
     Kind.SECONDS: float,
     Kind.VERSION: str,
@@ -80,6 +81,8 @@ def _load(path: Path) -> dict[str, Any]:
 def _convert(option: Option, value: Any) -> Any:
     try:
         checked: Any = msgspec.convert(value, _TYPES[option.kind])
+        if option.kind is Kind.PAIRS:
+            return tuple(f"{name}={text}" for name, text in checked.items())
         return convert(option, checked) if option.kind is Kind.VERSION else checked
     except (msgspec.ValidationError, ValueError) as error:
         raise InvalidParameter(f"{option.key}: {error}") from None

@@ -25,6 +25,7 @@ class Kind(Enum):
     FLAG = "flag"
     TEXT = "text"
     LIST = "list"
+    PAIRS = "pairs"
     NUMBER = "number"
     SECONDS = "seconds"
     VERSION = "version"
@@ -77,7 +78,7 @@ def _option(
             "metavar": metavar or kind.value.upper(),
         }
     }
-    if kind is Kind.LIST:
+    if kind in (Kind.LIST, Kind.PAIRS):
         return attrs.field(default=(), converter=tuple, metadata=metadata)
     if factory is not None:
         return attrs.field(factory=factory, metadata=metadata)
@@ -187,6 +188,20 @@ class Settings:
         "OCI runtime of containers: runc, crun or a path (default: the best that is found)",
         default="",
         metavar="RUNTIME",
+    )
+    log_driver: str = _option(
+        Kind.TEXT,
+        "log-driver",
+        "Log driver of containers that choose none",
+        default="json-file",
+        metavar="DRIVER",
+    )
+    log_opts: tuple[str, ...] = _option(
+        Kind.PAIRS,
+        "log-opt",
+        "Option of the log driver, for containers that use this one",
+        key="log-opts",
+        metavar="NAME=VALUE",
     )
     insecure_registries: tuple[str, ...] = _option(
         Kind.LIST,

@@ -11,11 +11,12 @@ from typing import Any
 import attrs
 
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import EngineError
+from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.attach import Attachments
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import STOPPED, Container, Status
 from dockerapi.local.containers.execs import Execs
+from dockerapi.local.containers.logoptions import check_options
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.rootfs import Dns
 from dockerapi.local.containers.service import Containers, ContainerSettings
@@ -28,6 +29,7 @@ from dockerapi.local.networks.service import Networks
 from dockerapi.local.ownership import Ownership
 from dockerapi.local.store import Store
 from dockerapi.local.system import Counts, System, SystemSettings
+from dockerapi.model.containers import LogConfig
 
 _DEFAULT_ROOT = "/var/lib/dockerapi"
 
@@ -42,12 +44,20 @@ class LocalSettings:
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     bip: str = ""
+    log_driver: str = "json-file"
+    log_opts: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     events_history: int = 10_000
     debug: bool = False
+
+    @property
+    def log(self) -> LogConfig:
+        """The log driver of containers that choose none, and its options."""
+        pairs = (option.partition("=") for option in self.log_opts)
+        return LogConfig(self.log_driver, {name: value for name, _, value in pairs})
 
 
 def bridge_name(data_root: str) -> str:
@@ -94,6 +104,7 @@ class LocalBackend:
             ContainerSettings(
                 default_runtime=settings.default_runtime,
                 dns=Dns(settings.dns, settings.dns_search, settings.dns_opts),
+                log=settings.log,
             ),
             reactor,
         )
@@ -124,6 +135,7 @@ class LocalBackend:
         settings = SystemSettings(
             data_root=self._settings.data_root,
             debug=self._settings.debug,
+            log_driver=self._settings.log_driver,
             labels=self._settings.labels,
             insecure_registries=self._settings.insecure_registries,
             registry_mirrors=self._settings.registry_mirrors,
@@ -149,6 +161,10 @@ class LocalBackend:
 
     async def start(self) -> None:
         """Open the state, then take up what an earlier server left."""
+        try:
+            check_options(self._settings.log)
+        except InvalidParameter as error:
+            raise EngineError(f"failed to set log opts: {error.message}") from error
         try:
             self._layout.make()
             self._ownership.take()

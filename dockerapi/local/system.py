@@ -48,6 +48,7 @@ class SystemSettings:
 
     data_root: str
     debug: bool = False
+    log_driver: str = "json-file"
     labels: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
@@ -168,11 +169,11 @@ class System:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": ["json-file"],
+                "Log": ["json-file", "local"],
             },
             **host.limits,
             "Debug": settings.debug,
-            "LoggingDriver": "json-file",
+            "LoggingDriver": settings.log_driver,
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": "2" if host.cgroup_mode == "v2" else "1",
             "KernelVersion": host.kernel,

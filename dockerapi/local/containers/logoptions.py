@@ -44,6 +44,13 @@ _SUFFIXES = "kmgtp"
 _SIZE = re.compile(r"([\d. ]*\d\.?) ?([^\d. ]*)", re.ASCII)
 
 
+def with_default(config: LogConfig, default: LogConfig) -> LogConfig:
+    """Return `config` with what it leaves open taken from `default`."""
+    driver = config.type or default.type or DEFAULT
+    inherited = (default.config or {}) if driver == (default.type or DEFAULT) else {}
+    return LogConfig(driver, {**inherited, **(config.config or {})})
+
+
 def check_options(config: LogConfig) -> None:
     """Raise `InvalidParameter` for a driver that is not there, and options that it has not."""
     driver = config.type or DEFAULT

@@ -21,9 +21,11 @@ from dockerapi.local.containers.creation import (
     new_container,
 )
 from dockerapi.local.containers.inspection import Inspection
+from dockerapi.local.containers.joining import resolve_joined
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.listing import Listing, disk_usage
+from dockerapi.local.containers.logoptions import with_default
 from dockerapi.local.containers.mounts import check_sources
 from dockerapi.local.containers.names import choose_name
 from dockerapi.local.containers.needs import Images
@@ -46,7 +48,7 @@ from dockerapi.model.container_requests import (
     TopRequest,
     WaitRequest,
 )
-from dockerapi.model.containers import HostConfig
+from dockerapi.model.containers import HostConfig, LogConfig
 from dockerapi.model.timestamps import parse_unix
 from dockerapi.wire.duplex import Sink
 
@@ -63,6 +65,7 @@ class Operations:
         control: Control,
         listing: Listing,
         images: Images,
+        log: LogConfig,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
@@ -70,6 +73,7 @@ class Operations:
         self._lifecycle = lifecycle
         self._control = control
         self._listing = listing
+        self._log = log
         self._inspection = Inspection(places)
         self._images = images
 
@@ -99,12 +103,16 @@ class Operations:
         name = check_name(request.name) if request.name else ""
         if not request.body.image:
             raise InvalidParameter("config cannot be empty in order to create a container")
+        host = request.body.host_config = request.body.host_config or HostConfig()
+        host.log_config = with_default(host.log_config, self._log)
         check_body(request.body.container_config(), request.body.host_config or HostConfig())
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:
             check_platform(request.platform, image.config, request.body.image)
         if request.body.host_config is not None:
             await in_thread(check_sources, request.body.host_config)
+        if request.body.host_config is not None:
+            resolve_joined(request.body.host_config, self._registry)
         name = name or choose_name(self._registry.taken)
         container, warnings = new_container(
             request, image, name, str(job.principal), cgroup_support()

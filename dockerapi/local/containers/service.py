@@ -37,6 +37,7 @@ from dockerapi.local.host.spawn import find_program, spawn
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
+from dockerapi.model.containers import LogConfig
 
 #: Where hosts that have cgroups of both versions mount the second.
 _HYBRID = Path("/sys/fs/cgroup/unified")
@@ -49,11 +50,13 @@ class ContainerSettings:
     :ivar default_runtime: ``runc`` or ``crun``; empty for the first that works.
     :ivar init_path: the program for `Init`; empty for the one that is installed.
     :ivar dns: what containers have in resolv.conf that say nothing about it.
+    :ivar log: the log driver of those that choose none, and its options.
     """
 
     default_runtime: str = ""
     init_path: str = ""
     dns: Dns = attrs.field(factory=Dns)
+    log: LogConfig = attrs.field(factory=LogConfig)
 
 
 class Containers:
@@ -101,6 +104,7 @@ class Containers:
             self.control,
             self.listing,
             images,
+            settings.log,
         )
         self._store = store
         self._layout = layout

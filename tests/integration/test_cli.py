@@ -100,10 +100,10 @@ class RunTests(EmbeddedCase):
         self.assertEqual(ping.returncode, 0, ping.stdout)
 
     def test_what_is_not_honoured_yet_is_warned_of(self) -> None:
-        options = ("--restart", "always", "-p", "8080:80", "--runtime", "runc")
+        options = ("--storage-opt", "size=1G", "--runtime", "runc")
         done = self.server.run("create", *options, "busybox", "true")
         self.assertEqual(done.returncode, 0)
-        for name in (b"RestartPolicy", b"PortBindings", b"Runtime"):
+        for name in (b"StorageOpt", b"Runtime"):
             self.assertIn(b"WARNING: HostConfig." + name, done.stderr)
 
     def test_volumes_are_directories_of_the_container(self) -> None:

@@ -26,6 +26,10 @@ class Cleaner:
         self._places = places
         self._networks = networks
 
+    def announce(self, container: Container) -> None:
+        """Tell that `after_end` comes, before others learn that the container has ended."""
+        self._networks.leaving(container.id)
+
     async def after_end(self, container: Container, *, by_force: bool = False) -> None:
         """Take away what only a container that runs needs; `by_force` kills what is left in it."""
         try:
@@ -35,9 +39,12 @@ class Cleaner:
             self.log.failure("the runtime keeps the container {id}", id=container.id)
         try:
             await in_thread(self._release, container)
+        except Exception:
+            self.log.failure("the root of the container {id} is mounted still", id=container.id)
+        try:
             await self._networks.disconnect(container.id)
         except Exception:
-            self.log.failure("cleaning up after the container {id} failed", id=container.id)
+            self.log.failure("the container {id} keeps its network", id=container.id)
         container.sandbox = None
 
     async def _forget_state(self, container: Container, *, by_hand: bool) -> None:

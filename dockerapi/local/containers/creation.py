@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from socket import gethostname
 from typing import Any
 
 import attrs
@@ -19,6 +20,11 @@ from dockerapi.engine.errors import InvalidParameter, NotFound, NotSupported
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.local.containers.needs import Image
+from dockerapi.local.containers.networking import (
+    check_networking,
+    exposed_with_bindings,
+    network_warnings,
+)
 from dockerapi.local.containers.resources import (
     CgroupSupport,
     adapt_resources,
@@ -42,7 +48,6 @@ from dockerapi.model.containers import (
 from dockerapi.model.images import Platform
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
 _POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
 _LOG_DRIVERS = ("", "json-file", "local", "none")
 _MILLISECOND = 1_000_000
@@ -50,7 +55,7 @@ _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "
 
 #: What is kept and shown, and has no effect yet: fields of HostConfig, then of ContainerConfig.
 _WITHOUT_EFFECT = (
-    *("port_bindings", "publish_all_ports", "volume_driver", "volumes_from", "links", "cgroup"),
+    *("volume_driver", "volumes_from", "links", "cgroup"),
     *("annotations", "storage_opt", "userns_mode", "cgroup_parent", "blkio_weight"),
     *("blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps"),
     *("blkio_device_read_iops", "blkio_device_write_iops", "cpu_realtime_period"),
@@ -76,8 +81,9 @@ def new_container(
         check_workdir(config.working_dir, config.working_dir)
     host, warnings = adapt_resources(host, support)
     host = _with_defaults(host, support)
+    config.exposed_ports = exposed_with_bindings(config, host)
     if not config.hostname:
-        config.hostname = identity[:12]
+        config.hostname = gethostname() if host.network_mode == "host" else identity[:12]
     container = Container(
         id=identity,
         name=name,
@@ -147,12 +153,13 @@ def check_body(config: ContainerConfig, host: HostConfig) -> None:
     SecurityOptions.parse(host.security_opt or ())
     device_rules((), host.device_cgroup_rules or (), host.privileged)
     parse_mounts(host)
+    check_networking(config, host)
     _check_modes(host)
 
 
 def _check_modes(host: HostConfig) -> None:
     """Raise for namespaces that cannot be; `NotSupported` for another container's."""
-    for mode in (host.network_mode, host.ipc_mode, host.pid_mode):
+    for mode in (host.ipc_mode, host.pid_mode):
         if mode.startswith("container:"):
             raise NotSupported(f"sharing a namespace ({mode}) is not supported by this engine")
     for kind, mode in (("IPC", host.ipc_mode), ("PID", host.pid_mode), ("UTS", host.uts_mode)):
@@ -178,10 +185,6 @@ def _check_config(config: ContainerConfig) -> None:
             raise InvalidParameter(f"invalid environment variable: {entry}")
         if "\0" in entry:
             raise InvalidParameter("invalid environment variable: it holds a zero byte")
-    for port in config.exposed_ports or ():
-        if _PORT.fullmatch(port) is None:
-            number = port.partition("/")[0]
-            raise InvalidParameter(f"invalid JSON: invalid port '{number}': invalid syntax")
     for volume in config.volumes or ():
         if "\0" in volume:
             raise InvalidParameter("invalid mount path: it holds a zero byte")
@@ -251,6 +254,7 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     for field in _WITHOUT_EFFECT:
         if getattr(host, field):
             yield _without_effect(f"HostConfig.{names[field]}")
+    yield from network_warnings(host)
     if body.host_config is not None and body.host_config.runtime:
         yield _without_effect("HostConfig.Runtime")
     if host.memory_swappiness not in (None, -1):

@@ -6,9 +6,10 @@ becomes of it later is as the kernel has it.
 
 from __future__ import annotations
 
-from dockerapi.engine.errors import Conflict, EngineError
+from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.registry import Registry
+from dockerapi.model.containers import HostConfig
 
 _PREFIX = "container:"
 
@@ -56,3 +57,14 @@ def owner_of_files(container: Container, registry: Registry) -> Container:
         seen.add(other.id)
         container = other
     return container
+
+
+def resolve_joined(host: HostConfig, registry: Registry) -> None:
+    """Write the id of the container that `host` names for its network, where there is one."""
+    reference = joined_reference(host.network_mode)
+    if reference is not None:
+        try:
+            host.network_mode = f"{_PREFIX}{registry.get(reference).id}"
+        except NotFound:
+            # It may be made before the start, which says so else.
+            return

@@ -146,6 +146,7 @@ class Lifecycle:
         lasted = (end.finished_at - container.state.started_at) / NANOSECONDS
         try:
             await self._record_end(container, end, removes=removes, again=again)
+            self._cleaner.announce(container)
             self._tell_end(container, end, removes=removes, again=again)
             await self._cleaner.after_end(container)
             if again and not self._closing:

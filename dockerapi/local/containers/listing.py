@@ -14,6 +14,7 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.portviews import exposes, publishes
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories
 from dockerapi.local.containers.views import now, summary
@@ -87,8 +88,8 @@ class Listing:
                 filters.exact("ancestor", *_ancestors(container)),
                 filters.exact("health", "none"),
                 filters.exact("volume", *(one.destination for one in container.mounts.points)),
-                filters.exact("expose", *(container.config.exposed_ports or ())),
-                not filters.get("publish"),
+                exposes(container, filters.get("expose")),
+                publishes(container, filters.get("publish")),
                 filters.truth("is-task", False) is False,
                 self._relative(container, request),
             )

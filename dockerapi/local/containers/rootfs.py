@@ -26,10 +26,14 @@ from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
 from dockerapi.local.host.syscalls import UnmountFlag, umount
 from dockerapi.local.layout import Layout
-from dockerapi.local.networks.files import hostname_text, hosts_text, resolv_text
+from dockerapi.local.networks.files import hostname_text, hosts_text, is_stub, resolv_text
 from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.model.containers import HostConfig
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
+#: Where systemd-resolved writes the servers that it asks.
+_RESOLVED = Path("/run/systemd/resolve/resolv.conf")
+_HOSTS = Path("/etc/hosts")
 
 
 @attrs.frozen
@@ -154,7 +158,7 @@ def prepare(
         path=directories.merged,
         user=user,
         namespace=namespace,
-        files=_write_files(container, directories, sandbox, host.dns),
+        files=_write_files(container, layout, sandbox, host.dns),
         mounts=container.mounts.points,
         devices=all_devices() + devices if options.privileged else devices,
         init=init,
@@ -194,46 +198,57 @@ def _make_destinations(root: Path, points: Sequence[MountPoint]) -> None:
 
 
 def _write_files(
-    container: Container, directories: Directories, sandbox: Sandbox, dns: Dns
+    container: Container, layout: Layout, sandbox: Sandbox, dns: Dns
 ) -> dict[str, Path]:
-    """Write hosts, hostname and resolv.conf, and return them by where they are seen."""
-    config, host = container.config, container.host_config
-    addresses = [endpoint.ip for endpoint in sandbox.endpoints if endpoint.ip]
-    gateways = [endpoint.gateway for endpoint in sandbox.endpoints if endpoint.gateway]
-    try:
-        resolv = _RESOLV_CONF.read_text()
-    except OSError:
-        resolv = ""
-    texts = {
-        "/etc/resolv.conf": (
-            directories.resolv_conf,
-            resolv_text(
-                resolv,
-                servers=host.dns or dns.servers,
-                search=host.dns_search or dns.search,
-                options=host.dns_options or dns.options,
-                own_network=bool(addresses),
-            ),
-        ),
-        "/etc/hostname": (directories.hostname, hostname_text(config.hostname)),
-        "/etc/hosts": (
-            directories.hosts,
-            hosts_text(
-                config.hostname,
-                config.domainname,
-                addresses,
-                host.extra_hosts or (),
-                gateways[0] if gateways else "",
-            ),
-        ),
+    """Write hosts, hostname and resolv.conf, and return them by where they are seen.
+
+    A container that joined the network of another has that one's.
+    """
+    files = Directories.of(layout, sandbox.container)
+    paths = {
+        "/etc/resolv.conf": files.resolv_conf,
+        "/etc/hostname": files.hostname,
+        "/etc/hosts": files.hosts,
     }
-    if sandbox.path is None and not host.extra_hosts:
-        with suppress(OSError):
-            texts["/etc/hosts"] = (directories.hosts, Path("/etc/hosts").read_text())
-    for path, text in texts.values():
-        path.write_text(text)
-        path.chmod(0o644)
-    return {destination: path for destination, (path, _) in texts.items()}
+    if sandbox.container == container.id:
+        texts = (
+            _resolv_conf(container.host_config, dns, sandbox),
+            hostname_text(container.config.hostname),
+            _hosts(container, sandbox),
+        )
+        for path, text in zip(paths.values(), texts, strict=True):
+            path.write_text(text)
+            path.chmod(0o644)
+    return paths
+
+
+def _resolv_conf(host: HostConfig, dns: Dns, sandbox: Sandbox) -> str:
+    resolv = _text(_RESOLV_CONF)
+    if sandbox.path is not None and is_stub(resolv):
+        # Nobody but the host's own processes reaches it: its servers stand here.
+        resolv = _text(_RESOLVED) or resolv
+    return resolv_text(
+        resolv,
+        servers=host.dns or dns.servers,
+        search=host.dns_search or dns.search,
+        options=host.dns_options or dns.options,
+        own_network=bool(sandbox.address),
+    )
+
+
+def _hosts(container: Container, sandbox: Sandbox) -> str:
+    config, extra = container.config, container.host_config.extra_hosts or ()
+    own = _text(_HOSTS) if sandbox.path is None and not extra else ""
+    addresses = [endpoint.ip for endpoint in sandbox.endpoints if endpoint.ip]
+    return own or hosts_text(config.hostname, config.domainname, addresses, extra, sandbox.host)
+
+
+def _text(path: Path) -> str:
+    """Return what a file of the host holds; nothing where it cannot be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def unmount_root(directories: Directories) -> None:

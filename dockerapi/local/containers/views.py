@@ -7,10 +7,10 @@ answered from memory; only sizes are looked up.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.portviews import port_map, port_rows
 from dockerapi.local.containers.rootfs import Directories
 from dockerapi.local.networks.sandbox import Endpoint
 from dockerapi.model.containers import ContainerConfig, HostConfig, to_api
@@ -120,7 +120,7 @@ def network_document(container: Container, version: Version) -> dict[str, Any]:
     document: dict[str, Any] = {
         "SandboxID": sandbox.id if sandbox is not None else "",
         "SandboxKey": str(sandbox.path) if sandbox is not None and sandbox.path else "",
-        "Ports": {},
+        "Ports": port_map(container),
         "Networks": networks_document(container),
     }
     if version < _NETWORKS_ONLY:
@@ -184,7 +184,7 @@ def summary(container: Container, now: float) -> dict[str, Any]:
         "ImageID": container.image,
         "Command": _command(container),
         "Created": container.created_at // NANOSECONDS,
-        "Ports": _ports(container),
+        "Ports": port_rows(container),
         "Labels": container.config.labels or {},
         "State": container.status.value,
         "Status": status_text(container, now),
@@ -197,17 +197,6 @@ def summary(container: Container, now: float) -> dict[str, Any]:
 def _command(container: Container) -> str:
     quoted = (f"'{word}'" if " " in word else word for word in container.arguments)
     return " ".join([container.path, *quoted])
-
-
-def _ports(container: Container) -> list[Mapping[str, Any]]:
-    if container.sandbox is None or not any(one.ip for one in container.sandbox.endpoints):
-        return []
-    found: list[Mapping[str, Any]] = []
-    for port in sorted(container.config.exposed_ports or ()):
-        number, _, protocol = port.partition("/")
-        if number.isdecimal():
-            found.append({"PrivatePort": int(number), "Type": protocol or "tcp"})
-    return found
 
 
 def status_text(container: Container, now: float) -> str:

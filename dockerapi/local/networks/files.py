@@ -89,6 +89,16 @@ def resolv_text(
     return "".join(f"{line}\n" for line in lines)
 
 
+def is_stub(resolv: str) -> bool:
+    """Tell whether a resolv.conf names nothing but systemd-resolved on the host's loopback."""
+    servers = [
+        words[1]
+        for words in (line.split() for line in resolv.splitlines())
+        if len(words) > 1 and words[0] == "nameserver"
+    ]
+    return servers == ["127.0.0.53"]
+
+
 def _reachable(server: str) -> bool:
     """Tell whether a container with IPv4 of its own can reach `server`."""
     try:

@@ -17,10 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import processes
+from benchmarks.isolation import OWN_NETWORK
 from benchmarks.load import Connection, get
-
-#: Runs a command in a network namespace of its own, where loopback is up.
-_OWN_NETWORK = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
 
 
 class Server:
@@ -50,7 +48,7 @@ class Server:
         before = time.perf_counter()
         # In a session of its own: Ctrl-C is for the benchmark, which ends its servers itself.
         self.process = subprocess.Popen(
-            [*_OWN_NETWORK, *self._command],
+            [*OWN_NETWORK, *self._command],
             stdout=self._log,
             stderr=self._log,
             cwd=Path(__file__).parent.parent,

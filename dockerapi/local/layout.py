@@ -62,6 +62,11 @@ class Layout:
         return self.run / "c"
 
     @property
+    def programs(self) -> Path:
+        """Links to the programs that this server runs from memory."""
+        return self.run / "programs"
+
+    @property
     def netns(self) -> Path:
         """Pins of network namespaces."""
         return self.run / "netns"

@@ -25,10 +25,6 @@ from dockerapi.local.host.syscalls import StrPath
 OOM_SCORE_ADJ = -999
 
 
-#: Starts conmon in a directory of its container (coreutils; posix_spawn has no such action).
-_ENV = "/usr/bin/env"
-
-
 class RuntimeFailed(EngineError):
     """The runtime could not make or run what it was told to; the text is its own."""
 
@@ -98,7 +94,7 @@ class Watch:
             conmon,
             *("--api-version", "1", "--sync", "--no-sync-log", "--full-attach"),
             *("--cid", self.container_id, "--cuuid", self.container_id, "--name", self.name),
-            *("--runtime", runtime.path, "--bundle", str(self.bundle)),
+            *("--runtime", runtime.program, "--bundle", str(self.bundle)),
             *("--container-pidfile", str(self.pid_file)),
             *("--exit-dir", str(self.directory / "exits")),
             *("--persist-dir", str(self.directory / "persist")),
@@ -161,8 +157,7 @@ async def launch(
         told, line = _pipe(stack)
         start, go = _pipe(stack)
         ready, socket_is_there = _pipe(stack)
-        # conmon writes a file `oom` where it stands, besides the one in its persist directory.
-        argv = [_ENV, "-C", str(watch.directory), *watch.argv(conmon, runtime)]
+        argv = watch.argv(conmon, runtime)
         variables = {
             **(child_environment() if env is None else env),
             "_OCI_SYNCPIPE": str(line.fileno()),
@@ -174,7 +169,14 @@ async def launch(
             variables["_OCI_ATTACHPIPE"] = str(socket_is_there.fileno())
             descriptors.append(socket_is_there.fileno())
         with start, line, socket_is_there:
-            process = runtime.spawn(argv, env=variables, pass_fds=tuple(descriptors), stderr=errors)
+            process = runtime.spawn(
+                argv,
+                env=variables,
+                pass_fds=tuple(descriptors),
+                stderr=errors,
+                # conmon writes a file `oom` where it stands, besides the one that it is told of.
+                directory=watch.directory,
+            )
         _write(watch.conmon_pid_file, str(process.pid))
         # conmon waits for this, so that its parent can first put it where it belongs.
         with suppress(BrokenPipeError):

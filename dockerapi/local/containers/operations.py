@@ -32,6 +32,7 @@ from dockerapi.local.containers.needs import Images
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
+from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.top import top
 from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
@@ -61,6 +62,7 @@ class Operations:
         registry: Registry,
         ledger: Ledger,
         places: Places,
+        toolbox: Toolbox,
         lifecycle: Lifecycle,
         control: Control,
         listing: Listing,
@@ -70,6 +72,7 @@ class Operations:
         self._registry = registry
         self._ledger = ledger
         self._places = places
+        self._toolbox = toolbox
         self._lifecycle = lifecycle
         self._control = control
         self._listing = listing
@@ -100,6 +103,8 @@ class Operations:
     async def create(self, job: Job) -> Answer:
         """Answer ContainerCreate: the id, and warnings for what has no effect."""
         request = await job.request(CreateRequest)
+        # It is likely to be started next.
+        self._toolbox.grace.begin()
         name = check_name(request.name) if request.name else ""
         if not request.body.image:
             raise InvalidParameter("config cannot be empty in order to create a container")

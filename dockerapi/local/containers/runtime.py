@@ -81,6 +81,7 @@ class Runtime:
     :ivar version: as it tells itself.
     :ivar root: the directory of its state.
     :ivar spawn: starts a child from which the runtime can work (conmon, or the runtime itself).
+    :ivar sealed: a copy of the program in memory, which spares it to copy itself at each start.
     """
 
     name: str
@@ -88,6 +89,12 @@ class Runtime:
     version: str
     root: Path
     spawn: Spawner = spawn
+    sealed: str = ""
+
+    @property
+    def program(self) -> str:
+        """What is to be run."""
+        return self.sealed or self.path
 
     @property
     def takes_filters(self) -> bool:
@@ -102,7 +109,7 @@ class Runtime:
     async def call(self, *arguments: str, timeout: float = 60.0) -> Completed:
         """Run one command of the runtime (``kill``, ``pause``, ``delete``, ...) to its end."""
         return await run(
-            [self.path, *self.global_arguments, *arguments], timeout=timeout, spawner=self.spawn
+            [self.program, *self.global_arguments, *arguments], timeout=timeout, spawner=self.spawn
         )
 
     async def check(self, *arguments: str) -> None:

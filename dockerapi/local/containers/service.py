@@ -33,6 +33,7 @@ from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.host.mountns import MountNamespace, stop_sharing
+from dockerapi.local.host.sealed import SealedProgram
 from dockerapi.local.host.spawn import find_program, spawn
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
@@ -100,6 +101,7 @@ class Containers:
             self.registry,
             self.ledger,
             self.places,
+            self.toolbox,
             self.lifecycle,
             self.control,
             self.listing,
@@ -111,6 +113,7 @@ class Containers:
         self._networks = networks
         self._settings = settings
         self._namespace: MountNamespace | None = None
+        self._sealed: SealedProgram | None = None
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of a container's life."""
@@ -160,7 +163,8 @@ class Containers:
             namespace.close()
             namespace = None
         self._namespace = namespace
-        return runtime
+        self._sealed = SealedProgram(runtime.path, self._layout.programs)
+        return attrs.evolve(runtime, sealed=str(self._sealed.path))
 
     def _hide_unified(self) -> MountNamespace | None:
         """Return a namespace without the second version of cgroups, where there are both."""
@@ -180,6 +184,10 @@ class Containers:
         if self._namespace is not None:
             self._namespace.close()
             self._namespace = None
+        if self._sealed is not None:
+            self._sealed.close()
+            self._sealed = None
+        self.toolbox.grace.close()
         # An earlier server may have shared it for another runtime's sake.
         stop_sharing(self._layout.containers)
 

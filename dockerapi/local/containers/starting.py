@@ -70,6 +70,7 @@ class Starter:
         Raises in the runtime's words what the runtime refused, and what `prepare` raises.
         """
         tools = self._toolbox.require()
+        self._toolbox.grace.begin()
         watch = self._places.watch(container)
         monitored = await self._make(container, tools, watch)
         pidfd = open_process(monitored.pid)
@@ -144,6 +145,9 @@ def _add_filter(spec: dict[str, Any], profile: dict[str, Any]) -> None:
     filter_program = compiled(profile)
     if filter_program is not None:
         spec["annotations"] = {ANNOTATION: filter_program}
+        # Without its long list, which would be read twice: who does not know the annotation
+        # refuses every call.
+        spec["linux"]["seccomp"] = {**profile, "syscalls": []}
 
 
 def _by_descriptor(stack: ExitStack, path: Path | None) -> Path | None:

@@ -7,6 +7,7 @@ import attrs
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.rootfs import Host
 from dockerapi.local.containers.runtime import RUNTIMES, Runtime
+from dockerapi.local.host.grace import GracePeriod
 from dockerapi.local.host.spawn import find_program
 
 
@@ -31,17 +32,21 @@ class Tools:
         for name in RUNTIMES:
             root = self.runtime.root.parent / name
             if name != self.runtime.name and (root / identity).exists():
-                return attrs.evolve(self.runtime, name=name, path=find_program(name), root=root)
+                return attrs.evolve(
+                    self.runtime, name=name, path=find_program(name), root=root, sealed=""
+                )
         return self.runtime
 
 
 class Toolbox:
     """What of the tools was found when the engine started.
 
+    :ivar grace: to begin when a process is about to be put into a cgroup.
     :ivar tools: None where something is missing, and `missing` says what and the remedy.
     """
 
     def __init__(self) -> None:
+        self.grace = GracePeriod()
         self.tools: Tools | None = None
         self.missing = "the engine has not started"
 

@@ -33,6 +33,7 @@ class MountNamespace:
     def __init__(self, shared: Path, hidden: Path) -> None:
         self.shared = shared
         self._hidden = hidden
+        self._directory = os.getcwd()
         self._thread = ThreadPoolExecutor(1, "dockerapi-mounts")
 
     def open(self) -> None:
@@ -58,12 +59,14 @@ class MountNamespace:
         stderr: int | None = None,
         env: Mapping[str, str] | None = None,
         pass_fds: Iterable[int] = (),
+        directory: StrPath | None = None,
     ) -> Process:
         """Start a child in the namespace, else as `dockerapi.local.host.spawn.spawn`."""
         streams = (stdin, stdout, stderr)
-        return Process(
-            self._thread.submit(start_child, argv, streams, env, tuple(pass_fds)).result()
+        started = self._thread.submit(
+            start_child, argv, streams, env, tuple(pass_fds), directory or self._directory
         )
+        return Process(started.result())
 
     def close(self) -> None:
         """Leave the namespace, which lives on with its children.

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol, cast
 
@@ -21,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.host.pidfd import exit_of
-from dockerapi.local.host.syscalls import StrPath
+from dockerapi.local.host.syscalls import Namespace, StrPath, unshare
 
 #: How much of a child's output is kept, in bytes; writing more fails in the child.
 OUTPUT_LIMIT = 1024 * 1024
@@ -131,13 +132,25 @@ def spawn(
     stderr: int | None = None,
     env: Mapping[str, str] | None = None,
     pass_fds: Iterable[int] = (),
+    directory: StrPath | None = None,
 ) -> Process:
     """Start a child with `argv[0]` as its program (found by `find_program` where relative).
 
     `stdin`, `stdout` and `stderr` are descriptors, /dev/null where None; `pass_fds` are passed
-    under their own numbers; `env` replaces `child_environment`. Takes about 0.6 ms.
+    under their own numbers; `env` replaces `child_environment`; `directory` is where it starts,
+    else where this process is. Takes about 0.6 ms.
     """
-    return Process(start_child(argv, (stdin, stdout, stderr), env, tuple(pass_fds)))
+    streams = (stdin, stdout, stderr)
+    if directory is None:
+        return Process(start_child(argv, streams, env, tuple(pass_fds)))
+    started = _wanderer().submit(start_child, argv, streams, env, tuple(pass_fds), directory)
+    return Process(started.result())
+
+
+@cache
+def _wanderer() -> ThreadPoolExecutor:
+    """Return a thread with a working directory of its own, since posix_spawn cannot set one."""
+    return ThreadPoolExecutor(1, "dockerapi-spawn", initializer=lambda: unshare(Namespace.FILES))
 
 
 def start_child(
@@ -145,8 +158,14 @@ def start_child(
     streams: tuple[int | None, int | None, int | None],
     env: Mapping[str, str] | None,
     pass_fds: Sequence[int],
+    directory: StrPath | None = None,
 ) -> int:
-    """Start a child as `spawn` does, in the namespaces of the calling thread; return its number."""
+    """Start a child as `spawn` does, in the namespaces of the calling thread; return its number.
+
+    With a `directory` the thread is there afterwards: it must not share its own with others.
+    """
+    if directory is not None:
+        os.chdir(directory)
     program = os.fspath(argv[0])
     if not os.path.isabs(program):
         program = find_program(program)
@@ -185,6 +204,7 @@ class Spawner(Protocol):
         stderr: int | None = None,
         env: Mapping[str, str] | None = None,
         pass_fds: Iterable[int] = (),
+        directory: StrPath | None = None,
     ) -> Process: ...
 
 

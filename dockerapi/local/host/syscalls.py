@@ -71,9 +71,10 @@ class Resolve(IntFlag):
 
 
 class Namespace(IntFlag):
-    """Kinds of namespaces, for `unshare` and `setns`."""
+    """What a thread can have of its own, for `unshare` and `setns`: namespaces, mostly."""
 
     TIME = 0x80
+    FILES = 0x200  # CLONE_FS: no namespace, but unshared alike (the working directory, the umask)
     MOUNT = 0x20000
     CGROUP = 0x2000000
     UTS = 0x4000000

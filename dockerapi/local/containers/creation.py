@@ -18,6 +18,7 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter, NotFound, NotSupported
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.logoptions import check_options
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.local.containers.needs import Image
 from dockerapi.local.containers.networking import (
@@ -33,6 +34,7 @@ from dockerapi.local.containers.resources import (
 from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.security.workdir import check_workdir
+from dockerapi.local.containers.security.zeros import refuse_zero_bytes
 from dockerapi.local.containers.signals import parse_signal
 from dockerapi.local.containers.spec import granted_capabilities, masked_paths, readonly_paths
 from dockerapi.model.container_requests import CreateRequest
@@ -49,7 +51,6 @@ from dockerapi.model.images import Platform
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
-_LOG_DRIVERS = ("", "json-file", "local", "none")
 _MILLISECOND = 1_000_000
 _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
@@ -155,6 +156,7 @@ def check_body(config: ContainerConfig, host: HostConfig) -> None:
     parse_mounts(host)
     check_networking(config, host)
     _check_modes(host)
+    refuse_zero_bytes(config, host)
 
 
 def _check_modes(host: HostConfig) -> None:
@@ -215,11 +217,7 @@ def _check_policy(host: HostConfig) -> None:
         raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
     if host.auto_remove and policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
-    driver = host.log_config.type
-    if driver not in _LOG_DRIVERS:
-        raise InvalidParameter(
-            f'error looking up logging plugin {driver}: plugin "{driver}" not found'
-        )
+    check_options(host.log_config)
     if host.runtime not in ("", "runc", "crun", "io.containerd.runc.v2"):
         raise InvalidParameter(f"unknown or invalid runtime name: {host.runtime}")
     if host.isolation not in ("", "default"):
@@ -259,10 +257,6 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
         yield _without_effect("HostConfig.Runtime")
     if host.memory_swappiness not in (None, -1):
         yield _without_effect("HostConfig.MemorySwappiness")
-    if host.restart_policy.name != "no":
-        yield _without_effect("HostConfig.RestartPolicy")
-    if host.log_config.config:
-        yield _without_effect("HostConfig.LogConfig.Config")
     for option in SecurityOptions.parse(host.security_opt or ()).ignored:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")
     for destination in (*(config.volumes or ()), *container.mounts.volumes):

@@ -42,7 +42,7 @@ def inspect_document(
         "ResolvConfPath": str(directories.resolv_conf),
         "HostnamePath": str(directories.hostname),
         "HostsPath": str(directories.hosts),
-        "LogPath": str(directories.log),
+        "LogPath": _log_path(container, directories),
         "Name": f"/{container.name}",
         "RestartCount": container.state.restarts,
         "Driver": "overlay2",
@@ -66,6 +66,13 @@ def inspect_document(
         "Config": config_document(container.config),
         "NetworkSettings": network_document(container, version),
     }
+
+
+def _log_path(container: Container, directories: Directories) -> str:
+    """Return the log's path, which dockerd tells of json-file alone, and from the first start."""
+    if container.host_config.log_config.type != "json-file" or not container.state.started_at:
+        return ""
+    return str(directories.log)
 
 
 def state_document(container: Container) -> dict[str, Any]:

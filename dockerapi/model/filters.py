@@ -73,7 +73,7 @@ class Filters:
         if not wanted:
             return True
         for text in wanted:
-            found = _search(text)
+            found = safe_search(text)
             if found is None:
                 if text in values:
                     return True
@@ -112,8 +112,11 @@ _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _BEYOND_GO = re.compile(r"\(\?|\\[0-9]")
 
 
-def _search(text: str) -> Callable[[str], object] | None:
-    """Return what finds the regular expression `text`; None where it is none that is safe."""
+def safe_search(text: str) -> Callable[[str], object] | None:
+    """Return what finds the regular expression `text`; None where it is none that is safe.
+
+    Python's take exponential time for some that a client may send, and the whole server waits.
+    """
     plain = _GROUP.sub("(", _ESCAPED.sub("", text))
     if (
         len(text) > _PATTERN_LIMIT

@@ -33,6 +33,7 @@ from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime import plain
 from dockerapi.local.containers.security.workdir import check_running_workdir
+from dockerapi.local.containers.security.zeros import refuse_zero_bytes
 from dockerapi.local.containers.spec import environment, merge_environment, process_spec
 from dockerapi.local.containers.streaming import Wanted, stream
 from dockerapi.local.containers.tools import Toolbox, Tools
@@ -45,6 +46,8 @@ from dockerapi.model.streams import ResizeRequest, stream_type
 from dockerapi.wire.duplex import Duplex
 from dockerapi.wire.stdcopy import STDOUT, frame
 
+#: How many execs of a container may wait or run: those that nobody starts stay in memory.
+MOST = 5000
 #: How long an exec that has ended can be inspected, in seconds (dockerd: 5 minutes).
 REMEMBERED = 300.0
 
@@ -91,7 +94,10 @@ class Execs:
         request = await job.request(ExecCreateRequest)
         container = self._running(request.container)
         parse_detach_keys(request.config.detach_keys)
+        refuse_zero_bytes(request.config)
         self._forget_old()
+        if len(container.exec_ids) >= MOST:
+            raise Conflict(f"container {container.id} has {MOST} execs that have not ended")
         made = Exec(secrets.token_hex(32), container, request.config, Hub(self._reactor))
         self._execs[made.id] = made
         container.exec_ids.append(made.id)

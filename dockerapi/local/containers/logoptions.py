@@ -15,6 +15,7 @@ from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.logtag import log_tag
 from dockerapi.local.containers.spool.rotation import Policy
 from dockerapi.model.containers import LogConfig
+from dockerapi.model.filters import safe_search
 
 if TYPE_CHECKING:
     from dockerapi.local.containers.container import Container
@@ -24,6 +25,8 @@ T = TypeVar("T")
 #: The driver where neither a container nor the server's settings name one.
 DEFAULT = "json-file"
 _ROTATION = frozenset({"max-size", "max-file", "compress"})
+#: The longest name that an expression is tried on.
+_NAME_LIMIT = 256
 _ATTRIBUTES = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 #: Of every driver. The cache is for drivers that cannot be read; here all read the same files.
 _COMMON = frozenset(
@@ -186,11 +189,10 @@ def attributes(container: Container) -> dict[str, str]:
 
 
 def _matching(expression: str, names: Iterable[str]) -> Iterator[str]:
-    try:
-        pattern = re.compile(expression)
-    except re.error as error:
-        raise EngineError(f"error parsing regexp: {error}: `{expression}`") from None
-    return (name for name in names if pattern.search(name))
+    search = safe_search(expression)
+    if search is None:
+        raise EngineError(f"error parsing regexp: invalid or too complex: `{expression}`")
+    return (name for name in names if len(name) <= _NAME_LIMIT and search(name))
 
 
 def details(container: Container) -> bytes:

@@ -6,19 +6,26 @@ Rule: none below /proc, by whatever name; links are followed by the kernel, bene
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
+import stat
+from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.host.beneath import make_directories, open_beneath, opened_root
 
+#: The inode of a proc file system's own root.
+_PROC_ROOT = 1
+#: How many names and links are followed in one path, which is enough for any honest one.
+_MOST_STEPS = 4096
+
 
 def check_workdir(path: str, workdir: str) -> None:
     """Raise `InvalidParameter` where `path` lies below /proc; `workdir` is what it came from."""
     if posixpath.normpath("/" + path.lstrip("/")).startswith("/proc/"):
-        raise InvalidParameter(f"the working directory '{workdir}' is invalid: it is below /proc")
+        raise _below_proc(workdir)
 
 
 def make_workdir(root: Path, workdir: str) -> None:
@@ -48,24 +55,56 @@ def check_running_workdir(pid: int, workdir: str) -> None:
     """Raise `InvalidParameter` where `workdir` lies below /proc in a container that runs.
 
     `pid` is the container's process. What is missing, or no directory, the runtime says itself.
+    Blocks for a few system calls.
     """
     check_workdir(workdir, workdir)
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            below = _leads_below_proc(root, workdir, _proc_devices(pid))
+        finally:
+            os.close(root)
     except OSError:
-        return  # It has ended, which the runtime says too.
-    try:
-        found = open_beneath(root, workdir, os.O_PATH | os.O_DIRECTORY)
-    except OSError as error:
-        # So openat2 calls links like those of /proc/PID/fd, and loops, which no one can enter.
-        if error.errno == errno.ELOOP:
-            check_workdir("/proc/self", workdir)
         return
-    finally:
-        os.close(root)
-    try:
-        # Told as a path from the container's own root.
-        inside = os.readlink(f"/proc/self/fd/{found}")
-    finally:
-        os.close(found)
-    check_workdir(inside, workdir)
+    if below:
+        raise _below_proc(workdir)
+
+
+def _leads_below_proc(root: int, workdir: str, devices: Collection[int]) -> bool:
+    """Follow `workdir` inside `root`, name by name, as far as it exists.
+
+    The kernel alone cannot tell: /proc/self leads nowhere for one who is not in the container.
+    """
+    pending = deque(part for part in workdir.split("/") if part)
+    reached = "/"
+    for _ in range(_MOST_STEPS):
+        if not pending:
+            return False
+        step = posixpath.normpath(posixpath.join(reached, pending.popleft()))
+        found = open_beneath(root, step, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(found)
+            if status.st_dev in devices and status.st_ino != _PROC_ROOT:
+                return True
+            if not stat.S_ISLNK(status.st_mode):
+                reached = step
+                continue
+            target = os.readlink("", dir_fd=found)
+        finally:
+            os.close(found)
+        if target.startswith("/"):
+            reached = "/"
+        pending.extendleft(reversed([part for part in target.split("/") if part]))
+    return True
+
+
+def _proc_devices(pid: int) -> set[int]:
+    """Return the devices of the file systems of type proc that the process `pid` sees."""
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        fields = [line.partition(" - ") for line in file]
+    numbers = [left.split()[2].split(":") for left, _, right in fields if right.startswith("proc ")]
+    return {os.makedev(int(major), int(minor)) for major, minor in numbers}
+
+
+def _below_proc(workdir: str) -> InvalidParameter:
+    return InvalidParameter(f"the working directory '{workdir}' is invalid: it is below /proc")

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from dockerapi.local.networks.service import Networks
 from dockerapi.local.networks.subnets import AddressPool
 from dockerapi.local.store import Store
 from dockerapi.model.envelope import Envelope
+from dockerapi.model.ports import PortRequest
 from dockerapi.model.versions import NEWEST, Version
 
 T = TypeVar("T")
@@ -72,6 +73,9 @@ class Rig:
         """Leave everything as it is, as after kill -9."""
         for pool in self.networks._stock.values():
             await pool.close()
+        if self.networks._publisher is not None:
+            # The kernel closes the sockets of a process that dies.
+            self.networks._publisher.stop()
         self.networks._thread.shutdown()
         self.store.close()
 
@@ -81,10 +85,14 @@ class Rig:
         await self.stop()
         shutil.rmtree(self.base)
 
-    async def connect(self, number: int, mode: str = "default") -> Sandbox:
+    async def connect(
+        self, number: int, mode: str = "default", ports: Sequence[PortRequest] = ()
+    ) -> Sandbox:
         """Connect a container whose id is made of `number`."""
         name = f"c{number}"
-        return await self.networks.connect(identity(number), mode, name=name, hostname=name)
+        return await self.networks.connect(
+            identity(number), mode, name=name, hostname=name, ports=ports
+        )
 
     async def pins(self) -> list[str]:
         """Return what lies where namespaces are pinned."""

@@ -43,11 +43,12 @@ class _End(Protocol):
 
     def readConnectionLost(self) -> None:
         """Pass on the end of input."""
-        if self.peer is not None:
-            self.peer.transport.unregisterProducer()
-            self.peer.transport.loseWriteConnection()
-            self._half_ended()
-            self.peer._half_ended()
+        peer = self.peer
+        if peer is not None:
+            peer.transport.unregisterProducer()
+            peer.transport.loseWriteConnection()
+            for one in (self, peer):
+                one._half_ended()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: the end of output was asked for, or the connection is lost soon."""

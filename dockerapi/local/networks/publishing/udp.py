@@ -7,61 +7,84 @@ bounded, and no datagram is kept.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.error import CannotListenError, MessageLengthError
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.error import MessageLengthError
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 #: Seconds without a datagram after which a client is forgotten; dockerd's own number.
 IDLE = 90.0
 #: The most clients at a time; the one that was silent longest makes room.
 _CLIENTS = 1024
 _LARGEST = 65536
+#: How many datagrams of one container are read before others have their turn.
+_AT_ONCE = 16
 
 Address = tuple[Any, ...]
 
 
-class _Session(DatagramProtocol):
-    """What one client says to the container, and hears from it."""
-
-    transport: Any
-    noisy = False
+@implementer(IReadDescriptor)
+class _Session:
+    """What one client says to the container, and hears from it: a connected socket."""
 
     def __init__(self, proxy: UdpProxy, client: Address, reactor: Any, target: Address) -> None:
+        """Begin; raises OSError."""
         self._proxy = proxy
         self._client = client
-        self._target = target
-        self._port = reactor.listenUDP(0, self, maxPacketSize=_LARGEST)
+        self._reactor = reactor
+        self._socket = socket.socket(
+            socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
+        try:
+            self._socket.connect(target)
+        except OSError:
+            self._socket.close()
+            raise
         self._timer: IDelayedCall = reactor.callLater(IDLE, proxy.forget, client)
+        reactor.addReader(self)
 
-    def startProtocol(self) -> None:
-        """Take datagrams from the container only."""
-        self.transport.connect(*self._target)
+    def fileno(self) -> int:
+        """Return the descriptor that the reactor waits for."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Return the name for the reactor's log."""
+        return "UdpProxy"
 
     def send(self, datagram: bytes) -> None:
-        """Pass on what the client sent."""
+        """Pass on what the client sent; as on any network, what cannot be delivered is lost."""
         self._timer.reset(IDLE)
-        try:
-            self.transport.write(datagram)
-        except (OSError, MessageLengthError):
-            # As on any network, what cannot be delivered is lost.
-            return
+        with suppress(OSError):
+            self._socket.send(datagram)
 
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+    def doRead(self) -> None:
         """Pass on what the container answered."""
         self._timer.reset(IDLE)
-        self._proxy.answer(datagram, self._client)
+        for _ in range(_AT_ONCE):
+            try:
+                datagram = self._socket.recv(_LARGEST)
+            except BlockingIOError:
+                return
+            except ConnectionRefusedError:
+                # The container does not listen, and may do so later.
+                return
+            self._proxy.answer(datagram, self._client)
 
-    def connectionRefused(self) -> None:
-        """Do nothing: the container does not listen, and may do so later."""
+    def connectionLost(self, reason: Failure) -> None:
+        """End, as the reactor gave the socket up."""
+        self._proxy.forget(self._client)
 
     def close(self) -> None:
         """End it."""
         if self._timer.active():
             self._timer.cancel()
-        self._port.stopListening()
+        self._reactor.removeReader(self)
+        self._socket.close()
 
 
 class UdpProxy(DatagramProtocol):
@@ -87,7 +110,7 @@ class UdpProxy(DatagramProtocol):
                 self.forget(next(iter(self._sessions)))
             try:
                 session = _Session(self, addr, self._reactor, self._target)
-            except CannotListenError as error:
+            except OSError as error:
                 self.log.warn("a datagram is lost: {error}", error=error)
                 return
         self._sessions[addr] = session
@@ -95,11 +118,9 @@ class UdpProxy(DatagramProtocol):
 
     def answer(self, datagram: bytes, client: Address) -> None:
         """Send a datagram to a client."""
-        try:
+        # The client may have gone, or be out of reach.
+        with suppress(OSError, MessageLengthError):
             self.transport.write(datagram, client)
-        except (OSError, MessageLengthError):
-            # The client has gone, or is out of reach.
-            return
 
     def forget(self, client: Address) -> None:
         """End a client's session."""

@@ -1,0 +1,315 @@
+"""Published ports: who reaches them, who does not, and that nothing is left of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from dockerapi.engine.errors import EngineError
+from dockerapi.local.host.spawn import find_program, run
+from dockerapi.local.host.threads import in_thread
+from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.model.containers import PortBinding
+from dockerapi.model.ports import Port, PortRequest, requested_ports
+from tests.local.networks.support import Outside, Rig, identity, inside, link, rules
+from tests.local.networks.traffic import TCP, UDP, Echo, ask, reaches, talk
+
+
+def request(address: str = "", port: str = "", inside: Port = TCP) -> list[PortRequest]:
+    """Return what ``-p ADDRESS:PORT:INSIDE`` asks for."""
+    binding = PortBinding(host_ip=address, host_port=port)
+    return requested_ports((), {str(inside): [binding]}, publish_all=False)
+
+
+class PublishingCase(TestCase):
+    """Each test has networks of its own, and `outside` on a link of its own."""
+
+    async def setUp(self) -> None:
+        self.rig = Rig()
+        await self.rig.start()
+        self.addCleanup(self.rig.close)
+        self.outside = Outside(self.rig.base)
+        await in_thread(self.outside.open)
+        self.addCleanup(self.outside.close)
+
+    async def serve(self, number: int, requests: list[PortRequest]) -> Sandbox:
+        """Connect a container with a server in it."""
+        sandbox = await self.rig.connect(number, ports=requests)
+        echo = await in_thread(Echo, sandbox)
+        self.addCleanup(echo.close)
+        return sandbox
+
+    def out(self, fn: Callable[[], bytes | None]) -> Deferred[bytes | None]:
+        """Call `fn` outside."""
+        return inside(self.outside.pin, fn)
+
+
+class ReachTests(PublishingCase):
+    async def test_tcp_on_all_addresses(self) -> None:
+        sandbox = await self.serve(1, request())
+        number = sandbox.ports[0].number
+        self.assertEqual([one.address for one in sandbox.ports], ["0.0.0.0", "::"])
+        self.assertEqual({one.number for one in sandbox.ports}, {number})
+        self.assertGreaterEqual(number, 32768)
+        for address in ("127.0.0.1", "::1", self.outside.host, "127.9.9.9"):
+            self.assertEqual(await in_thread(talk, address, number), b"hellobye", address)
+        seen = await self.out(lambda: talk(self.outside.host, number))
+        self.assertEqual(seen, b"hellobye")
+
+    async def test_udp_on_all_addresses(self) -> None:
+        sandbox = await self.serve(1, request(inside=UDP))
+        number = sandbox.ports[0].number
+        for address in ("127.0.0.1", "::1", self.outside.host):
+            self.assertEqual(await in_thread(ask, address, number), b"hello", address)
+        self.assertEqual(await self.out(lambda: ask(self.outside.host, number)), b"hello")
+
+    async def test_containers_reach_each_other_and_themselves_by_the_host(self) -> None:
+        sandbox = await self.serve(1, request())
+        other = await self.rig.connect(2)
+        number, host = sandbox.ports[0].number, self.outside.host
+        for pin in (sandbox.path, other.path):
+            self.assertEqual(await inside(pin, lambda: talk(host, number)), b"hellobye")
+
+    async def test_one_address_only(self) -> None:
+        sandbox = await self.serve(1, request(self.outside.host))
+        number, host = sandbox.ports[0].number, self.outside.host
+        self.assertEqual(await self.out(lambda: talk(host, number)), b"hellobye")
+        self.assertIsNone(await in_thread(talk, "127.0.0.1", number))
+
+    async def test_loopback_only(self) -> None:
+        sandbox = await self.serve(1, request("127.0.0.1"))
+        number, host = sandbox.ports[0].number, self.outside.host
+        self.assertEqual(await in_thread(talk, "127.0.0.1", number), b"hellobye")
+        self.assertIsNone(await self.out(lambda: talk(host, number)))
+        # A neighbour sends to 127.0.0.1 by the link itself.
+        await self.neighbour_of_loopback(self.outside.pin, "eth0", host)
+        self.assertIsNone(await self.out(lambda: talk("127.0.0.1", number)))
+
+    async def test_containers_do_not_reach_the_hosts_loopback(self) -> None:
+        sandbox = await self.serve(1, request("127.0.0.1"))
+        other = await self.rig.connect(2)
+        assert other.path is not None
+        number, gateway = sandbox.ports[0].number, other.endpoints[0].gateway
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        listening = listener.getsockname()[1]
+        self.assertIsNone(await inside(other.path, lambda: talk(gateway, number)))
+        await self.neighbour_of_loopback(other.path, "eth0", gateway)
+        for port in (number, listening):
+            reached = await inside(other.path, lambda p=port: reaches("127.0.0.1", p))
+            self.assertFalse(reached, port)
+
+    async def test_not_published(self) -> None:
+        sandbox = await self.serve(1, request("127.0.0.1", inside=UDP))
+        self.assertIsNone(await self.out(lambda: talk(sandbox.address, TCP.number)))
+        self.assertIsNone(await self.out(lambda: ask(sandbox.address, UDP.number)))
+
+    async def neighbour_of_loopback(self, pin: Path, name: str, gateway: str) -> None:
+        """Have a namespace send what is for 127.0.0.1 to `gateway`, instead of to itself."""
+        enter = [find_program("nsenter"), f"--net={pin}", find_program("ip")]
+        setting = Path(f"/proc/sys/net/ipv4/conf/{name}/route_localnet")
+        await inside(pin, lambda: setting.write_text("1") and None)
+        for words in (
+            "rule add pref 1 lookup local",
+            "rule del pref 0",
+            "rule add pref 0 to 127.0.0.1 lookup 7",
+            f"route add 127.0.0.1 via {gateway} dev {name} table 7",
+        ):
+            ended = await run([*enter, *words.split()])
+            self.assertEqual(ended.status, 0, ended.stderr)
+
+
+class ProxyTests(PublishingCase):
+    async def test_a_large_stream_with_its_half_close(self) -> None:
+        sandbox = await self.serve(1, request("::1"))
+        data = os.urandom(1 << 20) * 8
+        found = await in_thread(talk, "::1", sandbox.ports[0].number, data)
+        self.assertEqual(found, data + b"bye")
+
+    async def test_a_client_that_reads_nothing_stops_the_container(self) -> None:
+        sandbox = await self.serve(1, request("::1"))
+        client = socket.create_connection(("::1", sandbox.ports[0].number))
+        self.addCleanup(client.close)
+        client.settimeout(0.5)
+
+        def fill() -> int:
+            sent = 0
+            try:
+                while sent < 1 << 28:
+                    sent += client.send(bytes(1 << 16))
+            except TimeoutError:
+                return sent
+            return sent
+
+        # What fits into the kernel's buffers on the way, and not all of it.
+        self.assertLess(await in_thread(fill), 1 << 27)
+
+    async def test_nobody_listens(self) -> None:
+        sandbox = await self.rig.connect(1, ports=request("::1"))
+        self.assertEqual(await in_thread(talk, "::1", sandbox.ports[0].number) or b"", b"")
+
+    async def test_its_clients_end_with_the_container(self) -> None:
+        sandbox = await self.serve(1, request("::1"))
+        client = socket.create_connection(("::1", sandbox.ports[0].number))
+        self.addCleanup(client.close)
+        client.settimeout(5)
+        client.send(b"x")
+        self.assertEqual(await in_thread(client.recv, 9), b"x")
+        await self.rig.networks.disconnect(identity(1))
+        with self.assertRaises(ConnectionResetError):
+            await in_thread(client.recv, 9)
+
+
+class HoldingTests(PublishingCase):
+    async def test_what_a_container_has_is_not_given_twice(self) -> None:
+        first = await self.rig.connect(1, ports=request())
+        number = first.ports[0].number
+        for address in ("", "127.0.0.1", "::1"):
+            failure = await self.refused(request(address, str(number)))
+            self.assertIn(f":{number} failed: port is already allocated", failure)
+            self.assertIn("driver failed programming external connectivity on endpoint", failure)
+        await self.rig.networks.disconnect(identity(1))
+        again = await self.rig.connect(2, ports=request("", str(number)))
+        self.assertEqual(again.ports[0].number, number)
+
+    async def test_what_somebody_else_has(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            number = listener.getsockname()[1]
+            failure = await self.refused(request("", str(number)))
+            self.assertIn(f"failed to bind host port for 0.0.0.0:{number}:", failure)
+            self.assertIn("/tcp: address already in use", failure)
+        self.assertNotIn(f". {number} :", _published(await rules(), self.rig.settings.bridge))
+
+    async def test_others_cannot_take_it(self) -> None:
+        sandbox = await self.rig.connect(1, ports=request() + request(inside=UDP))
+        for one in sandbox.ports:
+            kind = socket.SOCK_STREAM if one.port.protocol == "tcp" else socket.SOCK_DGRAM
+            family = socket.AF_INET6 if ":" in one.address else socket.AF_INET
+            with socket.socket(family, kind) as other:
+                if kind == socket.SOCK_STREAM:
+                    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with self.assertRaises(OSError) as caught:
+                    other.bind((one.address, one.number))
+                self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
+
+    async def test_the_first_free_one_of_a_range(self) -> None:
+        with socket.create_server(("0.0.0.0", 0)) as listener:
+            number = listener.getsockname()[1]
+            wanted = f"{number}-{number + 20}"
+            sandbox = await self.rig.connect(1, ports=request("", wanted))
+            self.assertIn(sandbox.ports[0].number, range(number + 1, number + 21))
+
+    async def test_a_range_without_a_free_one(self) -> None:
+        sandbox = await self.rig.connect(1, ports=request())
+        number = sandbox.ports[0].number
+        failure = await self.refused([PortRequest(TCP, ("0.0.0.0",), number, number)] * 2)
+        self.assertIn("port is already allocated", failure)
+
+    async def test_an_address_that_the_host_has_not(self) -> None:
+        failure = await self.refused(request("192.0.2.77"))
+        self.assertIn("cannot assign requested address", failure)
+
+    async def test_many_at_once(self) -> None:
+        starts = [Deferred.fromCoroutine(self.rig.connect(n, ports=request())) for n in range(20)]
+        sandboxes = await gatherResults(starts, consumeErrors=True)
+        self.assertEqual(len({one.ports[0].number for one in sandboxes}), 20)
+        found = await rules()
+        for one in sandboxes:
+            self.assertIn(f"tcp . {one.ports[0].number} : {one.address} . 80", found)
+
+    async def test_who_wants_the_port_of_one_that_is_leaving_waits(self) -> None:
+        first = await self.rig.connect(1, ports=request())
+        number = str(first.ports[0].number)
+        self.rig.networks.leaving(identity(1))
+        waiting = Deferred.fromCoroutine(self.rig.connect(2, ports=request("", number)))
+        self.assertFalse(waiting.called)
+        await self.rig.networks.disconnect(identity(1))
+        self.assertEqual(str((await waiting).ports[0].number), number)
+
+    async def refused(self, requests: list[PortRequest]) -> str:
+        """Return why a container with these ports cannot be connected; it leaves nothing."""
+        bridge = self.rig.settings.bridge
+        before = _published(await rules(), bridge)
+        with self.assertRaises(EngineError) as caught:
+            await self.rig.connect(99, ports=requests)
+        self.assertIsNone(self.rig.networks.sandbox(identity(99)))
+        self.assertEqual(_published(await rules(), bridge), before)
+        return caught.exception.message
+
+
+class UndoTests(PublishingCase):
+    async def test_nothing_is_left(self) -> None:
+        sandbox = await self.serve(1, request() + request(inside=UDP))
+        await self.rig.networks.disconnect(identity(1))
+        found = _published(await rules(), self.rig.settings.bridge)
+        for one in sandbox.ports:
+            self.assertNotIn(f". {one.number} :", found)
+            kind = socket.SOCK_STREAM if one.port.protocol == "tcp" else socket.SOCK_DGRAM
+            family = socket.AF_INET6 if ":" in one.address else socket.AF_INET
+            with socket.socket(family, kind) as free:
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                free.bind((one.address, one.number))
+
+    async def test_given_up(self) -> None:
+        for turn in range(4):
+            start = Deferred.fromCoroutine(self.rig.connect(turn, ports=request("", "0")))
+            if not start.called:
+                start.addErrback(lambda _: None)
+                start.cancel()
+            await start
+        await self.rig.networks.reconcile(())
+        self.assertNotIn(": 10.", _published(await rules(), self.rig.settings.bridge))
+
+    async def test_the_table_is_gone(self) -> None:
+        await run([find_program("nft"), "delete", "table", "ip", self.rig.settings.bridge])
+        sandbox = await self.serve(1, request())
+        self.assertEqual(await in_thread(talk, "127.0.0.1", sandbox.ports[0].number), b"hellobye")
+
+
+class RestartTests(PublishingCase):
+    async def test_after_a_crash(self) -> None:
+        sandbox = await self.serve(1, request() + request("127.0.0.1", inside=UDP))
+        ended = await self.rig.connect(2, ports=request())
+        await self.rig.crash()
+        await self.rig.start()
+        await self.rig.networks.reconcile([identity(1)])
+        self.assertEqual(self.rig.networks.sandbox(identity(1)), sandbox)
+        number = sandbox.ports[0].number
+        for address in ("127.0.0.1", "::1"):
+            self.assertEqual(await in_thread(talk, address, number), b"hellobye", address)
+        self.assertEqual(await in_thread(ask, "127.0.0.1", sandbox.ports[2].number), b"hello")
+        taken = str(number)
+        with self.assertRaises(EngineError):
+            await self.rig.connect(3, ports=request("", taken))
+        found = _published(await rules(), self.rig.settings.bridge)
+        self.assertEqual(found.count(f"tcp . {number} :"), 1)
+        self.assertNotIn(f"tcp . {ended.ports[0].number} :", found)
+        again = await self.rig.connect(2, ports=request("", str(ended.ports[0].number)))
+        self.assertEqual(again.ports, ended.ports)
+
+
+class SharedTests(PublishingCase):
+    async def test_a_namespace_that_others_joined_loses_its_link(self) -> None:
+        sandbox = await self.rig.connect(1)
+        self.assertEqual(self.rig.networks.share(identity(1)), sandbox)
+        assert sandbox.path is not None
+        kept = os.open(sandbox.path, os.O_RDONLY)
+        try:
+            await self.rig.networks.disconnect(identity(1))
+            self.assertIsNone(await in_thread(link, sandbox.endpoints[0].interface))
+        finally:
+            os.close(kept)
+
+    async def test_nothing_to_share(self) -> None:
+        self.assertIsNone(self.rig.networks.share(identity(1)))
+
+
+def _published(ruleset: str, bridge: str) -> str:
+    """Return the maps of one table."""
+    return ruleset.partition(f"table ip {bridge} ")[2].partition("chain lead")[0]

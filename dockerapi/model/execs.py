@@ -11,15 +11,17 @@ from typing import Self
 import attrs
 from msgspec import Struct
 
-from dockerapi.model.containers import Words, as_words
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.versions import Version
 
+#: From here on a terminal's first size is taken.
+_SIZES = Version(1, 42)
+
 
 class ExecConfig(Struct, rename="pascal"):
-    """The body of ContainerExec."""
+    """The body of ContainerExec; `size` is its `console_size`, where that counts."""
 
     attach_stdin: bool = False
     attach_stdout: bool = False
@@ -28,14 +30,19 @@ class ExecConfig(Struct, rename="pascal"):
     detach_keys: str = ""
     tty: bool = False
     env: list[str] | None = None
-    cmd: Words = None
+    cmd: list[str] | None = None
     privileged: bool = False
     user: str = ""
     working_dir: str = ""
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the terminal, or None."""
+        return _size(self.console_size) if self.console_size is not None else None
+
 
 class ExecStartConfig(Struct, rename="pascal"):
-    """The body of ExecStart; `console_size` is height and width."""
+    """The body of ExecStart."""
 
     detach: bool = False
     tty: bool = False
@@ -52,29 +59,40 @@ class ExecCreateRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that names no command."""
-        config = decode_json(await envelope.read(), ExecConfig)
-        if not as_words(config.cmd):
+        body = await envelope.read()
+        config = decode_json(body, ExecConfig) if body else ExecConfig()
+        if not config.cmd:
             raise Malformed("No exec command specified")
+        if version < _SIZES:
+            config.console_size = None
+        if config.console_size is not None:
+            _size(config.console_size)
         return cls(args[0], config)
 
 
 @attrs.frozen
 class ExecStartRequest:
-    """ExecStart."""
+    """ExecStart.
+
+    :ivar tty: whether its output is bare; whether there is a terminal the exec itself says.
+    :ivar console_size: height and width of the terminal, or None.
+    """
 
     exec_id: str
-    config: ExecStartConfig
+    detach: bool
+    tty: bool
+    console_size: tuple[int, int] | None
     version: Version
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
         body = await envelope.read()
-        config = decode_json(body, ExecStartConfig) if body.strip() else ExecStartConfig()
-        size = config.console_size
-        if size is not None and (len(size) != 2 or not all(0 <= part <= 0xFFFF for part in size)):
-            raise Malformed("invalid console size: want height and width")
-        return cls(args[0], config, version)
+        config = decode_json(body, ExecStartConfig) if body else ExecStartConfig()
+        size = None
+        if config.console_size is not None and config.tty and version >= _SIZES:
+            size = _size(config.console_size)
+        return cls(args[0], config.detach, config.tty, size, version)
 
 
 @attrs.frozen
@@ -87,3 +105,11 @@ class ExecRequest:
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request."""
         return cls(args[0])
+
+
+def _size(parts: list[int]) -> tuple[int, int]:
+    """Return height and width; what is missing is 0, what a terminal cannot hold is cut."""
+    if any(part < 0 for part in parts):
+        raise Malformed("invalid console size: want height and width")
+    height, width, *_ = (*parts, 0, 0)
+    return height & 0xFFFF, width & 0xFFFF

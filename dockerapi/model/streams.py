@@ -118,7 +118,7 @@ class ResizeRequest:
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
-        """Read the request; raise `Malformed` for sizes that are no small numbers."""
+        """Read the request; raise `Malformed` for sizes that are no numbers of 32 bits."""
         query = Query(envelope.query)
         return cls(args[0], _size(query, "height", "h"), _size(query, "width", "w"))
 
@@ -142,6 +142,6 @@ def _size(query: Query, name: str, short: str) -> int:
     text = query.text(short)
     if not (text.isascii() and text.isdecimal()):
         raise Malformed(f'invalid resize {name} "{text}": invalid syntax')
-    if int(text) > 0xFFFF:
+    if len(text) > 20 or int(text) > 0xFFFFFFFF:
         raise Malformed(f'invalid resize {name} "{text}": value out of range')
     return int(text)

@@ -22,9 +22,14 @@ class BadFrame(ValueError):
     """Bytes that are no such frame."""
 
 
+def frame_head(stream: int, size: int) -> bytes:
+    """Return what stands before a payload of `size` bytes (less than 4 GiB) of `stream`."""
+    return _HEAD.pack(stream, size)
+
+
 def frame(stream: int, payload: bytes) -> bytes:
     """Return `payload` (shorter than 4 GiB) as one frame of `stream`."""
-    return _HEAD.pack(stream, len(payload)) + payload
+    return frame_head(stream, len(payload)) + payload
 
 
 class FrameDecoder:

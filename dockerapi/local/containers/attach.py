@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from dockerapi.engine.answers import Answer, Hijack
 from dockerapi.engine.engine import Engine
@@ -24,11 +25,14 @@ from dockerapi.local.containers.detachkeys import parse_detach_keys
 from dockerapi.local.containers.hub import Hub
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.streaming import Wanted, stream
+from dockerapi.local.containers.streaming import Left, Output, Wanted, stream
 from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import AttachRequest, ResizeRequest, stream_type
-from dockerapi.wire.duplex import Duplex
+from dockerapi.wire.duplex import Duplex, Sink
+
+#: How long an attach whose output has ended waits for the end to be recorded, in seconds.
+PATIENCE = 3.0
 
 
 class Attachments:
@@ -45,6 +49,7 @@ class Attachments:
         self._registry = registry
         self._events = events
         self._reactor = reactor
+        self._clock = IReactorTime(reactor)
         self._watch = watch
         self._logs = logs
         self._hubs: dict[str, Hub] = {}
@@ -80,14 +85,12 @@ class Attachments:
     async def attach(self, job: Job) -> Answer:
         """Answer ContainerAttach with the connection itself."""
         request = await job.request(AttachRequest)
-        container = self._registry.get(request.container)
-        return self._attach(request, container, framed=not container.config.tty)
+        return self._attach(request, raw=False)
 
     async def attach_websocket(self, job: Job) -> Answer:
-        """Answer ContainerAttachWebsocket: never framed, all streams unless some are named."""
+        """Answer ContainerAttachWebsocket: never framed, and its client cannot half-close."""
         request = await job.request(AttachRequest)
-        container = self._registry.get(request.container)
-        return self._attach(request, container, framed=False, leaves=True)
+        return self._attach(request, raw=True)
 
     async def resize(self, job: Job) -> Answer:
         """Answer ContainerResize; raises `Conflict` for a container that does not run."""
@@ -99,37 +102,73 @@ class Attachments:
         self._publish(container, "resize", height=str(request.height), width=str(request.width))
         return None
 
-    def _attach(
-        self, request: AttachRequest, container: Container, *, framed: bool, leaves: bool = False
-    ) -> Answer:
+    def _attach(self, request: AttachRequest, *, raw: bool) -> Answer:
         keys = parse_detach_keys(request.detach_keys)
+        container = self._registry.get(request.container)
         check(Operation.ATTACH, container, request.container)
         config = container.config
+        framed = not raw and not config.tty
         wanted = Wanted(
             stdin=request.stdin and config.open_stdin,
             output=bool(request.outputs),
             once=config.stdin_once and not config.tty,
-            detach=keys if config.tty or request.detach_keys else None,
-            leaves=leaves,
+            detach=keys if config.tty else None,
+            leaves=raw,
         )
 
         async def serve(duplex: Duplex) -> None:
-            hub = self._connected_hub(container)
-            follower = hub.follow(request.outputs if request.stream else (), framed=framed)
-            try:
-                if request.logs and request.outputs:
-                    await self._logs.send_past(container, request.outputs, duplex, framed=framed)
-                if request.stream and (wanted.output or wanted.stdin):
-                    self._publish(container, "attach")
-                    if await stream(hub, follower, duplex, wanted):
-                        self._publish(container, "detach")
-            finally:
-                follower.leave()
+            if request.stream:
+                await self._stream(request, container, duplex, wanted, framed=framed)
+                return
+            if request.logs and request.outputs:
+                await self._logs.send_past(container, request.outputs, duplex, framed=framed)
+            self._publish(container, "attach")
 
         return Hijack(serve, stream_type(request.version, framed=framed))
 
-    def _connected_hub(self, container: Container) -> Hub:
+    async def _stream(
+        self,
+        request: AttachRequest,
+        container: Container,
+        duplex: Duplex,
+        wanted: Wanted,
+        *,
+        framed: bool,
+    ) -> None:
+        ran = container.state.running
         hub = self._hub(container)
+        output: Output
+        if request.logs and container.host_config.log_config.type != "none":
+            # What was written and what is being written come from one reading of one log, so
+            # that nothing is lost or told twice between them.
+            output = _LogOutput(self._logs, container, request.outputs, framed=framed)
+        else:
+            output = hub.follow(request.outputs, framed=framed)
+        try:
+            self._connect(hub, container)
+            self._publish(container, "attach")
+            left = Left.INPUT
+            if wanted.output or wanted.stdin:
+                left = await stream(hub, output, duplex, wanted)
+        finally:
+            output.leave()
+        if left is Left.DETACHED:
+            self._publish(container, "detach")
+        elif ran and left is not Left.GONE and (wanted.once or left is Left.ENDED):
+            await self._ended(container, None if wanted.once else PATIENCE)
+
+    async def _ended(self, container: Container, patience: float | None) -> None:
+        """Return once the end of a container can be read; after `patience` seconds at the latest.
+
+        Whoever sees its stream end may ask at once how it ended.
+        """
+        if container.state.running:
+            end = container.next_exit()
+            if patience is not None:
+                end.addTimeout(patience, self._clock, onTimeoutCancel=lambda _, __: None)
+            await end
+
+    def _connect(self, hub: Hub, container: Container) -> None:
         if container.state.running and not hub.connected:
             try:
                 hub.connect(self._watch(container).attach_socket)
@@ -137,7 +176,6 @@ class Attachments:
                 raise EngineError(
                     f"the monitor of container {container.id} is gone: {error}"
                 ) from error
-        return hub
 
     def _hub(self, container: Container) -> Hub:
         hub = self._hubs.get(container.id)
@@ -150,6 +188,37 @@ class Attachments:
         self._events.publish(Event("container", action, container.id, attributes))
 
 
+class _LogOutput:
+    """A container's output from its log: what was written, and what goes on to be."""
+
+    def __init__(
+        self, logs: LogReader, container: Container, streams: frozenset[int], *, framed: bool
+    ) -> None:
+        self._logs = logs
+        self._container = container
+        self._streams = streams
+        self._framed = framed
+        self._left = False
+        self._giving: Deferred[None] | None = None
+
+    async def give(self, sink: Sink) -> None:
+        """Write the output to `sink`, until its end or until this has left."""
+        self._giving = Deferred.fromCoroutine(
+            self._logs.follow_all(self._container, self._streams, sink, framed=self._framed)
+        )
+        try:
+            await self._giving
+        except CancelledError:
+            if not self._left:
+                raise
+
+    def leave(self) -> None:
+        """Stop reading."""
+        self._left = True
+        if self._giving is not None:
+            self._giving.cancel()
+
+
 async def resize(watch: Watch, height: int, width: int) -> bool:
     """Tell a monitor the size of its terminal; False where the monitor has ended.
 
@@ -157,7 +226,9 @@ async def resize(watch: Watch, height: int, width: int) -> bool:
     """
     if not watch.terminal:
         return True
-    return await in_thread(_write_control, watch.control_pipe, b"1 %d %d\n" % (height, width))
+    return await in_thread(
+        _write_control, watch.control_pipe, b"1 %d %d\n" % (height & 0xFFFF, width & 0xFFFF)
+    )
 
 
 def _write_control(path: Path, line: bytes) -> bool:

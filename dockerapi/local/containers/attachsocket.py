@@ -18,12 +18,17 @@ from zope.interface import implementer
 
 from dockerapi.wire.duplex import StreamAborted
 
-#: conmon's packets: one byte, and up to 8 KiB.
-_PACKET = 8193
+#: How much conmon puts into a packet, after the byte that names its stream.
+_PAYLOAD = 8192
 #: How much conmon takes as one packet of input without cutting it.
 _INPUT = 8192
 #: How many packets are read in one turn of the reactor.
 _BURST = 64
+#: How much of one stream is passed on as one piece (dockerd's frames are as long).
+_PIECE = 32768
+#: Filled and emptied within one `doRead`, so all connections share them.
+_name = bytearray(1)
+_room = memoryview(bytearray(_BURST * _PAYLOAD))
 
 
 @implementer(IReadDescriptor, IWriteDescriptor)
@@ -34,15 +39,16 @@ class AttachSocket:
         self,
         path: Path,
         reactor: IReactorFDSet,
-        on_packet: Callable[[int, bytes], None],
+        on_output: Callable[[list[tuple[int, bytes]]], None],
         on_end: Callable[[], None],
     ) -> None:
         """Connect to the socket at `path`; raises OSError.
 
-        `on_packet` gets the stream (1 or 2) and its bytes, `on_end` is called once.
+        `on_output` gets what came in one turn: streams (1 or 2) with their bytes, in order;
+        `on_end` is called once.
         """
         self._reactor = reactor
-        self._on_packet = on_packet
+        self._on_output = on_output
         self._on_end = on_end
         self._paused = False
         self._closed = False
@@ -61,21 +67,33 @@ class AttachSocket:
 
     def doRead(self) -> None:
         """Read what has come, up to a burst."""
+        pieces: list[tuple[int, bytes]] = []
+        stream = start = end = 0
+        ended = False
         for _ in range(_BURST):
-            if self._paused or self._closed:
-                return
             try:
-                packet = self._socket.recv(_PACKET)
+                size = self._socket.recvmsg_into((_name, _room[end : end + _PAYLOAD]))[0]
             except BlockingIOError:
-                return
+                break
             except OSError:
-                packet = b""
-            if not packet:
-                self._end()
-                return
+                size = 0
+            if not size:
+                ended = True
+                break
             # conmon counts from 2: 1 is its own standard input.
-            if packet[0] in (2, 3) and len(packet) > 1:
-                self._on_packet(packet[0] - 1, packet[1:])
+            if size == 1 or _name[0] not in (2, 3):
+                continue
+            if stream != _name[0] or end - start >= _PIECE:
+                if end > start:
+                    pieces.append((stream - 1, bytes(_room[start:end])))
+                stream, start = _name[0], end
+            end += size - 1
+        if end > start:
+            pieces.append((stream - 1, bytes(_room[start:end])))
+        if pieces:
+            self._on_output(pieces)
+        if ended:
+            self._end()
 
     def doWrite(self) -> None:
         """Wake the writer."""

@@ -1,6 +1,6 @@
 r"""The keys that leave a terminal without ending what runs in it.
 
-Source: `detachKeys` of `ContainerAttach`: letters, or ``ctrl-`` and one of ``a-z@[\\]^_``.
+Source: `detachKeys` of `ContainerAttach`: letters, or ``ctrl-`` and one of ``a-z@[\\]^_``; ``DEL``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dockerapi.engine.errors import InvalidParameter
 
 #: Ctrl-P, Ctrl-Q.
 DEFAULT = b"\x10\x11"
+_CONTROL = "abcdefghijklmnopqrstuvwxyz@[\\]^_"
 
 
 def parse_detach_keys(text: str) -> bytes:
@@ -20,22 +21,22 @@ def parse_detach_keys(text: str) -> bytes:
         return DEFAULT
     keys = bytearray()
     for key in text.split(","):
-        if key.startswith("ctrl-") and len(key) == 6:
-            character = key[5].lower()
-            if "a" <= character <= "z" or character in "@[\\]^_":
-                keys.append(ord(character.upper()) - 64)
-                continue
-        elif len(key) == 1 and key.isascii() and key.isprintable():
+        if key == "DEL":
+            keys.append(127)
+        elif len(key) == 1 and key.isascii():
             keys.append(ord(key))
-            continue
-        raise InvalidParameter(f"invalid detach keys ({text}): unknown character: '{key}'")
+        elif len(key) == 6 and key.startswith("ctrl-") and key[5] in _CONTROL:
+            keys.append(ord(key[5].upper()) - 64)
+        else:
+            raise InvalidParameter(f"Invalid detach keys ({text}) provided")
     return bytes(keys)
 
 
 class DetachFilter:
     """Watches input for the keys.
 
-    What may be the keys' beginning is held back until it is known.
+    What may be the keys' beginning is held back until it is known. Keys that come right after a
+    beginning that was none are not seen, as in dockerd: ``ctrl-p,ctrl-p,ctrl-q`` goes through.
 
     :ivar detached: whether the keys came.
     """
@@ -58,12 +59,8 @@ class DetachFilter:
                     break
                 continue
             passed += self._keys[: self._matched]
-            self._matched = 1 if byte == self._keys[0] else 0
-            if not self._matched:
-                passed.append(byte)
-            elif len(self._keys) == 1:
-                self.detached = True
-                break
+            self._matched = 0
+            passed.append(byte)
         return bytes(passed)
 
     def rest(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
@@ -10,7 +11,6 @@ from twisted.internet.defer import Deferred
 
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.hub import Hub
-from dockerapi.model.containers import as_words
 from dockerapi.model.execs import ExecConfig
 
 
@@ -19,6 +19,8 @@ class Exec:
     """One exec.
 
     :ivar id: 64 hexadecimal digits.
+    :ivar keys: the detach keys as bytes; empty for the default ones.
+    :ivar started_with: when its container had started last: a later run does not know this exec.
     :ivar started: whether ExecStart was called; it can be once.
     :ivar exit_code: None until it has ended (or failed to start).
     :ivar pid: its process seen from the host, 0 before it runs.
@@ -29,30 +31,45 @@ class Exec:
     container: Container
     config: ExecConfig
     hub: Hub
+    keys: bytes = b""
     started: bool = False
     running: bool = False
     exit_code: int | None = None
     pid: int = 0
     ended_at: float = 0.0
+    started_with: int = attrs.field(init=False)
     _waiters: list[Deferred[None]] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.started_with = self.container.state.started_at
 
     @property
     def command(self) -> list[str]:
         """The words of its command."""
-        return as_words(self.config.cmd)
+        return list(self.config.cmd or ())
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether it was never started, and the run of the container that knew it is over."""
+        state = self.container.state
+        over = not state.running or state.started_at != self.started_with
+        return over and not self.started
 
     def end(self, code: int) -> None:
-        """Record the end, and tell those who wait for it."""
+        """Record the end; `tell_end` follows when others were told."""
         self.running = False
         self.exit_code = code
         self.ended_at = time.monotonic()
+
+    def tell_end(self) -> None:
+        """Tell those who wait for the end."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.called:
                 waiter.callback(None)
 
     async def ended(self) -> None:
-        """Return once it has ended."""
+        """Return once it has ended, and that was told."""
         if self.exit_code is None:
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)
@@ -77,6 +94,7 @@ class Exec:
             "OpenStdout": config.attach_stdout,
             "CanRemove": False,
             "ContainerID": self.container.id,
-            "DetachKeys": config.detach_keys,
+            # Bytes, which JSON has in base64.
+            "DetachKeys": base64.b64encode(self.keys).decode(),
             "Pid": self.pid,
         }

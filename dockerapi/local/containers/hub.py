@@ -14,11 +14,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet
 
 from dockerapi.local.containers.attachsocket import AttachSocket
-from dockerapi.wire.duplex import StreamAborted
-from dockerapi.wire.stdcopy import frame
+from dockerapi.wire.duplex import Sink, StreamAborted
+from dockerapi.wire.stdcopy import frame_head
 
 #: How much may wait for one client, in bytes.
 WAITING = 1024 * 1024
+#: How much goes out in one write, about.
+_WRITE = 256 * 1024
+#: What a piece costs besides its bytes.
+_OBJECT = 64
 
 
 class Follower:
@@ -38,21 +42,32 @@ class Follower:
         """Whether as much waits as may."""
         return self._size >= WAITING
 
-    def offer(self, stream: int, data: bytes) -> None:
-        """Take output, if it is wanted."""
-        if stream in self._streams:
-            piece = frame(stream, data) if self._framed else data
-            self._queue.append(piece)
-            self._size += len(piece)
+    def offer(self, pieces: list[tuple[int, bytes]]) -> None:
+        """Take what is wanted of some output."""
+        for stream, data in pieces:
+            if stream in self._streams:
+                if self._framed:
+                    self._put(frame_head(stream, len(data)))
+                self._put(data)
+        if self._queue:
             self._wake()
+
+    def _put(self, data: bytes) -> None:
+        self._queue.append(data)
+        self._size += len(data) + _OBJECT
 
     def end(self) -> None:
         """Say that no more comes."""
         self._ended = True
         self._wake()
 
-    async def next(self) -> bytes:
-        """Return all that waits, once there is something; ``b""`` at the end."""
+    async def give(self, sink: Sink) -> None:
+        """Write the output to `sink` until its end, or until this has left."""
+        while data := await self._next():
+            await sink.write(data)
+
+    async def _next(self) -> bytes:
+        """Return what waits, once there is something; ``b""`` at the end."""
         while not self._queue:
             if self._ended:
                 return b""
@@ -61,11 +76,16 @@ class Follower:
                 await self._waiting
             finally:
                 self._waiting = None
-        data = b"".join(self._queue) if len(self._queue) > 1 else self._queue[0]
-        self._queue.clear()
-        self._size = 0
-        self._hub.drained()
-        return data
+        taken: list[bytes] = []
+        size = 0
+        while self._queue and size < _WRITE:
+            taken.append(self._queue.popleft())
+            size += len(taken[-1])
+        was_full = self.full
+        self._size -= size + len(taken) * _OBJECT
+        if was_full and not self.full:
+            self._hub.drained()
+        return b"".join(taken)
 
     def leave(self) -> None:
         """Follow no longer."""
@@ -103,7 +123,7 @@ class Hub:
     def connect(self, path: Path) -> None:
         """Connect to the monitor's socket; harmless when connected. Raises OSError."""
         if self._socket is None:
-            self._socket = AttachSocket(path, self._reactor, self._packet, self._end)
+            self._socket = AttachSocket(path, self._reactor, self._output, self._end)
             self._tell_opened()
 
     def follow(self, streams: Collection[int], *, framed: bool) -> Follower:
@@ -152,9 +172,10 @@ class Hub:
             self._socket.close()
         self._end()
 
-    def _packet(self, stream: int, data: bytes) -> None:
-        for follower in self._followers:
-            follower.offer(stream, data)
+    def _output(self, pieces: list[tuple[int, bytes]]) -> None:
+        # Whoever gets something may leave meanwhile.
+        for follower in tuple(self._followers):
+            follower.offer(pieces)
             if follower.full and self._socket is not None:
                 self._socket.pause()
 

@@ -1,15 +1,40 @@
-"""One client at a process' streams: its input in, the output out, until either side is done."""
+"""One client at a process' streams: its input in, the output out, until either side is done.
+
+Rule: a client that leaves gets what was there for it before; one that is gone holds up nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 
 from dockerapi.local.containers.detachkeys import DetachFilter
-from dockerapi.local.containers.hub import Follower, Hub
-from dockerapi.wire.duplex import Duplex, StreamAborted
+from dockerapi.local.containers.hub import Hub
+from dockerapi.wire.duplex import Duplex, Sink, StreamAborted
+
+
+class Output(Protocol):
+    """A process' output, for one client."""
+
+    async def give(self, sink: Sink) -> None:
+        """Write it to `sink`; return when there is no more, or after `leave`."""
+        ...
+
+    def leave(self) -> None:
+        """Take no more of it; what is there already may still be given. Harmless twice."""
+        ...
+
+
+class Left(Enum):
+    """Why a client is no longer at the streams."""
+
+    ENDED = "the output ended"
+    DETACHED = "the detach keys came"
+    INPUT = "its input ended"
+    GONE = "its connection ended"
 
 
 @attrs.frozen
@@ -18,7 +43,7 @@ class Wanted:
 
     :ivar stdin: whether its input goes to the process.
     :ivar output: whether it gets output.
-    :ivar once: whether the end of its input is the process'.
+    :ivar once: whether the end of its input is the process'; else the client leaves with it.
     :ivar detach: the keys that leave, or None where there is no terminal.
     :ivar leaves: whether the end of its input says that it is gone (it cannot half-close).
     """
@@ -30,71 +55,64 @@ class Wanted:
     leaves: bool = False
 
 
-async def stream(hub: Hub, follower: Follower, duplex: Duplex, wanted: Wanted) -> bool:
-    """Join `duplex` to the streams; return whether its client detached by keys.
+async def stream(hub: Hub, output: Output, duplex: Duplex, wanted: Wanted) -> Left:
+    """Join `duplex` to the streams; return why it ended.
 
-    Returns when the output has ended and was sent, or, where none is wanted, the input has.
+    Returns when the output has ended and was sent, when the client left, or, where no output is
+    wanted, when the input has ended.
     """
     pump = _Input(hub, duplex, wanted)
     try:
-        await _exchange(pump, follower, duplex, wanted)
+        return await _exchange(pump, output, duplex, wanted)
     finally:
-        follower.leave()
-        if wanted.stdin and wanted.once and not pump.detached:
+        output.leave()
+        if wanted.stdin and wanted.once and pump.left is not Left.DETACHED:
             # A client that is gone sends no end, but the process must learn of it.
             hub.drop_input()
-    return pump.detached
 
 
-async def _exchange(pump: _Input, follower: Follower, duplex: Duplex, wanted: Wanted) -> None:
-    taking = Deferred.fromCoroutine(pump.run())
+async def _exchange(pump: _Input, output: Output, duplex: Duplex, wanted: Wanted) -> Left:
     if not wanted.output:
-        await taking
-        return
-    if pump.detached or pump.gone:
-        return
-    giving = Deferred.fromCoroutine(_give(follower, duplex))
-    pump.leave = giving.cancel
+        await pump.run()
+        return pump.left or Left.INPUT
+    giving = Deferred.fromCoroutine(output.give(duplex))
+
+    def leave(_: object) -> None:
+        if pump.left is Left.GONE:
+            giving.cancel()
+        elif pump.left is not None:
+            output.leave()
+
+    taking = Deferred.fromCoroutine(pump.run()).addCallback(leave)
     try:
         await giving
     except CancelledError:
-        if not pump.detached and not pump.gone:
+        if pump.left is not Left.GONE:
             raise
     finally:
         taking.addErrback(lambda _: None)
         taking.cancel()
-
-
-async def _give(follower: Follower, duplex: Duplex) -> None:
-    while data := await follower.next():
-        await duplex.write(data)
-
-
-def _stay() -> None:
-    """Do nothing: there is no output to leave."""
+    return pump.left or Left.ENDED
 
 
 class _Input:
-    """Takes a client's input until its end, or until it leaves."""
+    """Takes a client's input until its end, or until it leaves.
+
+    :ivar left: how it left; None while it is there, and when only its input has ended.
+    """
 
     def __init__(self, hub: Hub, duplex: Duplex, wanted: Wanted) -> None:
         self._hub = hub
         self._duplex = duplex
         self._wanted = wanted
         self._filter = DetachFilter(wanted.detach) if wanted.detach else None
-        self.detached = False
-        self.gone = False
-        self._ended = False
-        self.leave: Callable[[], None] = _stay
+        self.left: Left | None = None
 
     async def run(self) -> None:
         try:
             await self._take()
-            self.gone = self._ended and self._wanted.leaves
         except StreamAborted:
-            self.gone = True
-        if self.gone:
-            self.leave()
+            self.left = Left.GONE
 
     async def _take(self) -> None:
         while data := await self._duplex.read():
@@ -105,16 +123,20 @@ class _Input:
             if data and not await self._pass_on(data):
                 return
             if self._filter is not None and self._filter.detached:
-                self.detached = True
-                self.leave()
+                self.left = Left.DETACHED
                 return
-        self._ended = True
-        if not self._wanted.stdin:
-            return
+        if self._wanted.leaves:
+            self.left = Left.GONE
+        elif self._wanted.stdin:
+            await self._end()
+
+    async def _end(self) -> None:
         if self._filter is not None and (rest := self._filter.rest()):
             await self._pass_on(rest)
         if self._wanted.once:
             await self._hub.end_input()
+        else:
+            self.left = Left.INPUT
 
     async def _pass_on(self, data: bytes) -> bool:
         """Send input to the process; tell whether it takes more."""

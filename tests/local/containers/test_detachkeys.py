@@ -17,17 +17,19 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse_detach_keys("ctrl-x,a"), b"\x18a")
         self.assertEqual(parse_detach_keys("ctrl-@,ctrl-["), b"\x00\x1b")
 
+        self.assertEqual(parse_detach_keys("DEL,\n, "), b"\x7f\n ")
+
     def test_refuses_what_is_no_key(self) -> None:
-        for text in ("ctrl-", "ctrl-1", "ab", ",", "ctrl-p,", "\n"):
-            with self.assertRaises(InvalidParameter):
+        for text in ("ctrl-", "ctrl-1", "ctrl-A", "ab", ",", "ctrl-p,", "\u00e9"):
+            with self.assertRaises(InvalidParameter) as caught:
                 parse_detach_keys(text)
+            self.assertEqual(caught.exception.message, f"Invalid detach keys ({text}) provided")
 
 
 class FilterTests(SynchronousTestCase):
     @given(st.lists(st.sampled_from([b"\x10", b"\x11", b"a", b"bc"]), max_size=20))
     def test_finds_the_first_occurrence_however_it_is_split(self, pieces: list[bytes]) -> None:
-        whole = b"".join(pieces)
-        before, keys, _ = whole.partition(DEFAULT)
+        before, detached = _reference(b"".join(pieces))
         found = DetachFilter(DEFAULT)
         passed = b""
         for piece in pieces:
@@ -36,8 +38,7 @@ class FilterTests(SynchronousTestCase):
                 break
         else:
             passed += found.rest()
-        self.assertEqual(found.detached, bool(keys))
-        self.assertEqual(passed, before)
+        self.assertEqual((passed, found.detached), (before, detached))
 
     def test_holds_back_only_what_may_be_the_keys(self) -> None:
         found = DetachFilter(DEFAULT)
@@ -46,7 +47,26 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(found.feed(b"\x10\x11x"), b"")
         self.assertTrue(found.detached)
 
+    def test_the_first_key_twice_is_not_the_keys(self) -> None:
+        found = DetachFilter(DEFAULT)
+        self.assertEqual(found.feed(b"\x10\x10\x11"), b"\x10\x10\x11")
+        self.assertFalse(found.detached)
+
     def test_one_key_is_enough(self) -> None:
         found = DetachFilter(b"q")
         self.assertEqual(found.feed(b"abqc"), b"ab")
         self.assertTrue(found.detached)
+
+
+def _reference(data: bytes) -> tuple[bytes, bool]:
+    """Return what passes the default keys, and whether they came, said in another way."""
+    passed = b""
+    while True:
+        before, first, after = data.partition(DEFAULT[:1])
+        passed += before
+        if not first:
+            return passed, False
+        if after[:1] == DEFAULT[1:]:
+            return passed, True
+        passed += first + after[:1]
+        data = after[1:]

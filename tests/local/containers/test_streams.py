@@ -332,7 +332,13 @@ class ExecTests(StreamsCase):
                 "exec_die",
             ],
         )
-        await self.fails(Conflict, self.rig.job("ExecStart", exec_id, body={}))
+        again = await self.fails(
+            Conflict, self.rig.job("ExecStart", exec_id, body={"Detach": True})
+        )
+        self.assertEqual(again, f"exec command {exec_id} has already run")
+        client = Client()
+        await self.start(exec_id, client)
+        self.assertEqual(client.frames(), {1: f"{again}\r\n".encode()})
 
     async def test_input_and_its_end(self) -> None:
         client = Client()
@@ -346,7 +352,7 @@ class ExecTests(StreamsCase):
         exec_id = await self.make(
             "sh",
             "-c",
-            "echo $A $PWD; id; busybox stty size",
+            "echo $A $PWD; id; until busybox stty size; do :; done",
             Tty=True,
             Env=["A=b"],
             User="user",

@@ -10,7 +10,7 @@ from typing import Self
 
 import attrs
 
-from dockerapi.model.containers import CreateBody
+from dockerapi.model.containers import CreateBody, HostConfig
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
@@ -227,3 +227,34 @@ class TopRequest:
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request."""
         return cls(args[0], Query(envelope.query).text("ps_args", "-ef"))
+
+
+@attrs.frozen
+class UpdateRequest:
+    """ContainerUpdate; `changes` are `Resources` and a restart policy, what is unset stays."""
+
+    container: str
+    changes: HostConfig
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a body that is none."""
+        return cls(args[0], decode_json(await envelope.read(), HostConfig))
+
+
+@attrs.frozen
+class StatsRequest:
+    """ContainerStats; without `stream` one sample, and `one_shot` asks for none before it."""
+
+    container: str
+    stream: bool
+    one_shot: bool
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a stream of one shot."""
+        query = Query(envelope.query)
+        stream, one_shot = query.boolean("stream", default=True), query.boolean("one-shot")
+        if stream and one_shot:
+            raise Malformed("cannot have stream=true and one-shot=true")
+        return cls(args[0], stream, one_shot and version >= (1, 41))

@@ -31,6 +31,7 @@ from dockerapi.local.containers.resources import (
     adapt_resources,
     check_resources,
 )
+from dockerapi.local.containers.restarting import check_policy
 from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.security.workdir import check_workdir
@@ -50,7 +51,6 @@ from dockerapi.model.containers import (
 from dockerapi.model.images import Platform
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
 _MILLISECOND = 1_000_000
 _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
@@ -203,19 +203,8 @@ def _check_health(health: Healthcheck) -> None:
 
 
 def _check_policy(host: HostConfig) -> None:
-    policy = host.restart_policy
-    if policy.name not in _POLICIES:
-        raise InvalidParameter(
-            f"invalid restart policy: unknown policy '{policy.name}'; "
-            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-        )
-    if policy.name in ("", "no", "always", "unless-stopped") and policy.maximum_retry_count:
-        raise InvalidParameter(
-            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
-        )
-    if policy.maximum_retry_count < 0:
-        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
-    if host.auto_remove and policy.name not in ("", "no"):
+    check_policy(host.restart_policy)
+    if host.auto_remove and host.restart_policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
     check_options(host.log_config)
     if host.runtime not in ("", "runc", "crun", "io.containerd.runc.v2"):

@@ -12,6 +12,7 @@ from dockerapi.local.containers import records
 from dockerapi.local.containers.container import Container, State
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.journal import Journal
+from dockerapi.model.containers import HostConfig
 
 
 class Ledger:
@@ -81,6 +82,19 @@ class Ledger:
         except BaseException:
             self._registry.release(name)
             raise
+
+    async def configure(self, container: Container, host: HostConfig) -> None:
+        """Give a container another host configuration."""
+
+        def apply() -> None:
+            container.host_config = host
+            self.changed()
+
+        await self._journal.commit(
+            lambda connection: records.configure(connection, container.id, host),
+            [event(container, "update")],
+            apply,
+        )
 
     async def forget(self, container: Container, *events: Event) -> None:
         """Remove a container, whose name is free then, and tell `events` of it."""

@@ -5,16 +5,20 @@ Rule: each function is what one transaction does, in the store's thread.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from twisted.logger import Logger
 
 from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container, State, Status
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
+_log = Logger()
+_ID = re.compile(r"[0-9a-f]{64}")
 _STATE = (
     "status, pid, start_time, exit_code, error, oom_killed, started, finished, restarts, by_hand"
 )
@@ -63,18 +67,53 @@ def rename(connection: sqlite3.Connection, identity: str, name: str) -> None:
     )
 
 
+def configure(connection: sqlite3.Connection, identity: str, host: HostConfig) -> None:
+    """Write a container's other host configuration."""
+    connection.execute(
+        "UPDATE containers SET host_config = ?, generation = generation + 1 WHERE id = ?",
+        (msgspec.json.encode(host).decode(), identity),
+    )
+
+
 def delete(connection: sqlite3.Connection, identity: str) -> None:
     """Forget a container."""
     connection.execute("DELETE FROM containers WHERE id = ?", (identity,))
 
 
 def load(connection: sqlite3.Connection) -> list[Container]:
-    """Return every container, oldest first."""
+    """Return every container, oldest first; one whose row is damaged is dead, and says why."""
     rows = connection.execute(
         "SELECT id, name, owner, created, image, body, config, host_config,"
         f" {_STATE} FROM containers ORDER BY created"
     )
-    return [_container(row) for row in rows]
+    return [found for row in rows if (found := _read(row)) is not None]
+
+
+def _read(row: tuple[Any, ...]) -> Container | None:
+    try:
+        return _container(row)
+    except Exception as error:
+        # Whatever is wrong with one row must not keep the others from being read.
+        _log.error("the row of the container {id} is damaged: {error}", id=row[0], error=error)
+        return _dead(row, f"its record in the database is damaged: {error}")
+
+
+def _dead(row: tuple[Any, ...], reason: str) -> Container | None:
+    """Return what can be told of a damaged row; None where it has not even an id."""
+    identity, name, owner, created, image, body, *_ = row
+    if not _ID.fullmatch(identity):
+        return None
+    return Container(
+        id=identity,
+        name=name,
+        owner=owner,
+        created_at=created,
+        image=image,
+        body=body,
+        config=ContainerConfig(cmd=[""], image=image),
+        host_config=HostConfig(network_mode="none"),
+        state=State(Status.DEAD, error=reason),
+    )
 
 
 def _container(row: tuple[Any, ...]) -> Container:

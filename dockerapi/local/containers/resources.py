@@ -61,15 +61,15 @@ def cgroup_support() -> CgroupSupport:
     )
 
 
-def check_resources(host: HostConfig) -> None:
-    """Raise `InvalidParameter` for limits that can never be."""
+def check_resources(host: HostConfig, *, update: bool = False) -> None:
+    """Raise `InvalidParameter` for limits that can never be; an `update` gives only some."""
     if host.memory and host.memory < _LEAST_MEMORY:
         raise InvalidParameter("Minimum memory limit allowed is 6MB")
     if host.memory > 0 and host.memory_swap > 0 and host.memory_swap < host.memory:
         raise InvalidParameter(
             "Minimum memoryswap limit should be larger than memory limit, see usage"
         )
-    if not host.memory and host.memory_swap > 0:
+    if not host.memory and host.memory_swap > 0 and not update:
         raise InvalidParameter(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
@@ -99,8 +99,8 @@ def check_resources(host: HostConfig) -> None:
         raise InvalidParameter("SHM size can not be less than 0")
 
 
-def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
-    """Return `host` with what `support` lacks left out, dockerd's defaults set, and warnings."""
+def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
+    """Return `host` with what `support` lacks left out, and a warning for each such limit."""
     warnings: list[str] = []
     changes: dict[str, Any] = {}
 
@@ -133,19 +133,24 @@ def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfi
             "PIDs limit discarded."
         )
         changes["pids_limit"] = None
-    if host.memory > 0 and support.memory:
-        if not support.swap:
-            warnings.append(
-                "Your kernel does not support swap limit capabilities or the cgroup is not "
-                "mounted. Memory limited without swap."
-            )
-            changes["memory_swap"] = -1
-        elif not host.memory_swap:
-            changes["memory_swap"] = host.memory * 2
+    if host.memory > 0 and support.memory and not support.swap:
+        warnings.append(
+            "Your kernel does not support swap limit capabilities or the cgroup is not "
+            "mounted. Memory limited without swap."
+        )
+        changes["memory_swap"] = -1
     if host.oom_kill_disable and support.unified:
         warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
         changes["oom_kill_disable"] = None
     return msgspec.structs.replace(host, **changes), warnings
+
+
+def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
+    """Return `host` as `drop_unsupported` does, with dockerd's defaults set, and the warnings."""
+    host, warnings = drop_unsupported(host, support)
+    if host.memory > 0 and not host.memory_swap:
+        host = msgspec.structs.replace(host, memory_swap=host.memory * 2)
+    return host, warnings
 
 
 def resources_spec(host: HostConfig) -> dict[str, Any]:

@@ -9,13 +9,30 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.container import Container, State
 from dockerapi.model.containers import RestartPolicy
 
+_POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
 #: The first pause and the longest, in seconds; in between each is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
 #: A container that ran for so long begins with the first pause again, in seconds.
 LASTING = 10.0
+
+
+def check_policy(policy: RestartPolicy) -> None:
+    """Raise `InvalidParameter` in dockerd's words for a policy that there is not."""
+    if policy.name not in _POLICIES:
+        raise InvalidParameter(
+            f"invalid restart policy: unknown policy '{policy.name}'; "
+            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+    if policy.name != "on-failure" and policy.maximum_retry_count:
+        raise InvalidParameter(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
+    if policy.maximum_retry_count < 0:
+        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
 
 
 def wants_restart(policy: RestartPolicy, state: State) -> bool:

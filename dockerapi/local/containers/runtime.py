@@ -106,15 +106,18 @@ class Runtime:
         """What stands before every command."""
         return (f"--root={self.root}",)
 
-    async def call(self, *arguments: str, timeout: float = 60.0) -> Completed:
+    async def call(self, *arguments: str, stdin: bytes = b"", timeout: float = 60.0) -> Completed:
         """Run one command of the runtime (``kill``, ``pause``, ``delete``, ...) to its end."""
         return await run(
-            [self.program, *self.global_arguments, *arguments], timeout=timeout, spawner=self.spawn
+            [self.program, *self.global_arguments, *arguments],
+            stdin=stdin,
+            timeout=timeout,
+            spawner=self.spawn,
         )
 
-    async def check(self, *arguments: str) -> None:
+    async def check(self, *arguments: str, stdin: bytes = b"") -> None:
         """Run one command; raise `EngineError` with the runtime's words where it fails."""
-        done = await self.call(*arguments)
+        done = await self.call(*arguments, stdin=stdin)
         if done.status != 0:
             words = (done.stderr or done.stdout).decode("utf-8", "backslashreplace")
             raise EngineError(plain(words))

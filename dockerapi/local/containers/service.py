@@ -31,7 +31,9 @@ from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Dns, Host
 from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.containers.starting import Starter
+from dockerapi.local.containers.stats.operation import Stats
 from dockerapi.local.containers.tools import Toolbox, Tools
+from dockerapi.local.containers.updates import Updates
 from dockerapi.local.host.mountns import MountNamespace, stop_sharing
 from dockerapi.local.host.sealed import SealedProgram
 from dockerapi.local.host.spawn import find_program, spawn
@@ -108,6 +110,8 @@ class Containers:
             images,
             settings.log,
         )
+        self._stats = Stats(self.registry, reactor)
+        self._updates = Updates(self.registry, self.ledger, self.toolbox)
         self._store = store
         self._layout = layout
         self._networks = networks
@@ -118,6 +122,8 @@ class Containers:
     def register(self, engine: Engine) -> None:
         """Register the handlers of a container's life."""
         self._operations.register(engine)
+        self._stats.register(engine)
+        self._updates.register(engine)
 
     async def start(self) -> None:
         """Find the tools, then take up again what an earlier server left.

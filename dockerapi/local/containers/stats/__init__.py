@@ -1,0 +1,1 @@
+"""What containers use of the host: cgroups read, and the operation ContainerStats."""

@@ -6,18 +6,15 @@ namespace; `start` brings the kernel and the database together again.
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -30,11 +27,10 @@ from dockerapi.local.networks import records
 from dockerapi.local.networks.bridge import Bridge, NetworkSettings, Prepared
 from dockerapi.local.networks.handlers import NetworkHandlers, view
 from dockerapi.local.networks.namespaces import is_pinned
-from dockerapi.local.networks.pool import Pool
-from dockerapi.local.networks.publishing.holding import PortAllocated
 from dockerapi.local.networks.publishing.publisher import Publisher, forwards
 from dockerapi.local.networks.records import NetworkRecord
 from dockerapi.local.networks.sandbox import Endpoint, Sandbox
+from dockerapi.local.networks.stock import Stock
 from dockerapi.local.store import Store
 from dockerapi.model.networks import NetworkView
 from dockerapi.model.ports import PortRequest
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
 
 #: The predefined networks and their drivers.
 _PREDEFINED = {"none": "null", "host": "host", "bridge": "bridge"}
-#: Seconds that a start waits for the ports of a container that has ended already.
-_PATIENCE = 10.0
 
 
 class Networks:
@@ -76,12 +70,8 @@ class Networks:
         self._bridge: Bridge | None = None
         self._networks: dict[str, NetworkRecord] = {}
         self._sandboxes: dict[str, Sandbox] = {}
-        #: Namespaces made ahead, by the name of their network.
-        self._stock: dict[str, Pool[Prepared]] = {}
-        self._mending = DeferredLock()
+        self._stock = Stock(reactor, settings, self._thread, self._links)
         self._publisher: Publisher | None = None
-        #: Containers that are going, and who waits until they are gone, for their ports.
-        self._leaving: dict[str, list[Deferred[None]]] = {}
         #: Containers whose namespaces others have joined.
         self._shared: set[str] = set()
 
@@ -98,7 +88,7 @@ class Networks:
         try:
             self._plumbing = plumbing = await submit(self._thread, self._open)
             await self._reconcile_namespaces(plumbing)
-            self._stock["none"] = self._pool(self._make_isolated)
+            self._stock.add_isolated(plumbing)
         except OSError as error:
             self._problem("networks of containers need root and network namespaces", error)
             return
@@ -106,22 +96,19 @@ class Networks:
             await self._raise_bridge(plumbing)
         except (OSError, EngineError) as error:
             self._problem("the network bridge does not work", error)
-        for pool in self._stock.values():
-            pool.fill()
+        self._stock.fill()
 
     async def stop(self) -> None:
         """Let go of what was made ahead; the bridge and its rules stay while containers use them.
 
         Containers and their namespaces stay.
         """
-        left = [one for pool in self._stock.values() for one in await pool.close()]
-        self._stock.clear()
+        left = await self._stock.close()
         if self._publisher is not None:
             self._publisher.stop()
         if self._plumbing is not None:
             await self._remove(one.path.name for one in left)
-            used = any(endpoint.interface for endpoint in self._endpoints())
-            if self._bridge is not None and not used:
+            if self._bridge is not None and not self._links():
                 await self._bridge.down()
             await submit(self._thread, self._plumbing.close)
             self._plumbing = None
@@ -151,8 +138,9 @@ class Networks:
 
         Whoever wants one of its ports waits for that, instead of failing.
         """
-        if container_id in self._sandboxes:
-            self._leaving.setdefault(container_id, [])
+        sandbox = self._sandboxes.get(container_id)
+        if sandbox is not None and self._publisher is not None:
+            self._publisher.announce(sandbox)
 
     async def connect(
         self,
@@ -184,8 +172,8 @@ class Networks:
         sandbox = _sandbox(container_id, name, network, prepared)
         sandbox = attrs.evolve(sandbox, host=self._host_address())
         try:
-            if ports and sandbox.address:
-                sandbox = await self._hold(sandbox, ports)
+            if ports and sandbox.address and self._publisher is not None:
+                sandbox = await self._publisher.hold(sandbox, ports)
             await self._save(sandbox)
         except BaseException:
             # When given up, the transaction may have been made all the same.
@@ -195,43 +183,10 @@ class Networks:
         self._publish("connect", sandbox)
         return sandbox
 
-    async def _hold(self, sandbox: Sandbox, ports: Sequence[PortRequest]) -> Sandbox:
-        """Hold `ports` for a sandbox and return it with what it got."""
-        assert self._publisher is not None
-        while True:
-            try:
-                got = self._publisher.hold(sandbox.id, ports, sandbox.address)
-            except PortAllocated as allocated:
-                if not await self._ports_of_leaving(allocated):
-                    raise _unconnected(sandbox, allocated) from None
-            except EngineError as error:
-                raise _unconnected(sandbox, error) from None
-            else:
-                return attrs.evolve(sandbox, ports=got)
-
-    async def _ports_of_leaving(self, wanted: PortAllocated) -> bool:
-        """Wait for a container that is going and has a wanted port; return whether one went."""
-        for container, waiting in self._leaving.items():
-            sandbox = self._sandboxes.get(container)
-            held = sandbox.ports if sandbox is not None else ()
-            if any(wanted.may_be(port) for port in held):
-                gone: Deferred[None] = Deferred(waiting.remove)
-                waiting.append(gone)
-                gone.addTimeout(_PATIENCE, self._reactor)
-                try:
-                    await gone
-                except TimeoutError:
-                    return False
-                return True
-        return False
-
     async def _save(self, sandbox: Sandbox) -> None:
         await self._store.write(lambda connection: records.save_sandbox(connection, sandbox))
         if sandbox.ports and self._publisher is not None:
-            try:
-                await self._publisher.open(sandbox.id, sandbox.address)
-            except EngineError as error:
-                raise _unconnected(sandbox, error) from None
+            await self._publisher.open(sandbox)
 
     def _host_address(self) -> str:
         address = self._bridge.address if self._bridge is not None else None
@@ -283,7 +238,7 @@ class Networks:
         await bridge.up(
             network.address,
             [IPv4Address(one.ip) for one in endpoints],
-            [led for one in publishing for led in forwards(one.ports, one.address)],
+            [led for one in publishing for led in forwards(one)],
         )
         if bridge.address != network.address:
             network = NetworkRecord(
@@ -291,52 +246,21 @@ class Networks:
             )
             await self._store.write(lambda connection: records.save_network(connection, network))
             self._networks["bridge"] = network
-        await submit(
-            self._thread, plumbing.repair_links, {endpoint.interface for endpoint in endpoints}
-        )
+        await submit(self._thread, plumbing.repair_links, self._links())
         self._bridge = bridge
         self._publisher = Publisher(self._reactor, bridge)
         for sandbox in publishing:
-            self._publisher.restore(sandbox.id, sandbox.ports, sandbox.address)
-        self._stock["bridge"] = self._pool(bridge.make)
-
-    def _pool(self, make: Callable[[], Awaitable[Prepared]]) -> Pool[Prepared]:
-        return Pool(self._reactor, make, self._settings.stock)
-
-    async def _make_isolated(self) -> Prepared:
-        assert self._plumbing is not None
-        sandbox = secrets.token_hex(32)
-        path = await submit(self._thread, self._plumbing.make_isolated, sandbox[:12])
-        return Prepared(sandbox, path)
+            self._publisher.restore(sandbox)
+        self._stock.add_connected(bridge)
 
     async def _take(self, network: str) -> Prepared:
-        stock = self._stock.get(network)
-        if stock is None:
+        prepared = await self._stock.take(network)
+        if prepared is None:
             raise EngineError("; ".join(self.problems) or "the networks are not started")
-        try:
-            prepared = await self._take_attached(stock)
-        except OSError as error:
-            raise EngineError(f"cannot make a network namespace: {error}") from error
         return prepared
 
-    async def _take_attached(self, stock: Pool[Prepared]) -> Prepared:
-        """Take a namespace; where the bridge was deleted behind our back, make it again first."""
-        try:
-            prepared = await stock.take()
-        except OSError:
-            if self._bridge is None or _is_link(self._settings.bridge):
-                raise
-            await self._mend(self._bridge)
-            prepared = await stock.take()
-        link, bridge = prepared.interface, self._bridge
-        if bridge is not None and link and not _is_attached(link, self._settings.bridge):
-            await self._mend(bridge, link)
-        return prepared
-
-    async def _mend(self, bridge: Bridge, *more: str) -> None:
-        self.log.warn("the bridge {name} was changed; mending it", name=self._settings.bridge)
-        links = {one.interface for one in self._endpoints() if one.interface}
-        await self._mending.run(lambda: Deferred.fromCoroutine(bridge.mend(links | set(more))))
+    def _links(self) -> set[str]:
+        return {one.interface for one in self._endpoints() if one.interface}
 
     def _find(self, mode: str) -> NetworkRecord:
         wanted = "bridge" if mode in ("", "default") else mode
@@ -355,9 +279,6 @@ class Networks:
             for sandbox in gone:
                 self._sandboxes.pop(sandbox.container, None)
                 self._shared.discard(sandbox.container)
-            for container in containers:
-                for waiting in self._leaving.pop(container, ()):
-                    waiting.callback(None)
         for sandbox in gone:
             self._publish("disconnect", sandbox)
 
@@ -370,7 +291,7 @@ class Networks:
         await self._store.write(lambda connection: records.delete_sandboxes(connection, containers))
         for sandbox in sandboxes:
             if self._publisher is not None:
-                self._publisher.release(sandbox.id)
+                self._publisher.release(sandbox)
             if self._bridge is not None:
                 self._bridge.release(one.ip for one in sandbox.endpoints if one.ip)
 
@@ -378,7 +299,7 @@ class Networks:
         """Lead nothing to a sandbox any more, nor to its address in a namespace that stays."""
         if sandbox.ports and self._publisher is not None:
             try:
-                await self._publisher.withdraw(sandbox.id, sandbox.ports, sandbox.address)
+                await self._publisher.withdraw(sandbox)
             except EngineError:
                 self.log.failure("ports of {id} were not withdrawn", id=sandbox.container)
         links = [one.interface for one in sandbox.endpoints if one.interface]
@@ -402,26 +323,6 @@ class Networks:
             kind = self._networks[endpoint.network].driver
             attributes = {"container": sandbox.container, "name": endpoint.network, "type": kind}
             self._events.publish(Event("network", action, endpoint.network_id, attributes))
-
-
-def _is_link(name: str) -> bool:
-    return Path(f"/sys/class/net/{name}").exists()
-
-
-def _is_attached(interface: str, bridge: str) -> bool:
-    """Tell whether a link is on the bridge (a read of sysfs, some microseconds)."""
-    try:
-        return os.readlink(f"/sys/class/net/{interface}/master").endswith(f"/{bridge}")
-    except OSError:
-        return False
-
-
-def _unconnected(sandbox: Sandbox, error: EngineError) -> EngineError:
-    endpoint = sandbox.endpoints[0]
-    return EngineError(
-        "failed to set up container networking: driver failed programming external connectivity "
-        f"on endpoint {endpoint.name} ({endpoint.id}): {error.message}"
-    )
 
 
 def _intact(sandbox: Sandbox) -> bool:

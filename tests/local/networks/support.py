@@ -71,8 +71,7 @@ class Rig:
 
     async def crash(self) -> None:
         """Leave everything as it is, as after kill -9."""
-        for pool in self.networks._stock.values():
-            await pool.close()
+        await self.networks._stock.close()
         if self.networks._publisher is not None:
             # The kernel closes the sockets of a process that dies.
             self.networks._publisher.stop()

@@ -6,18 +6,37 @@ ended; whatever fails half-way is undone by `withdraw` and `release`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
+import attrs
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 
+from dockerapi.engine.errors import EngineError
 from dockerapi.local.networks.bridge import Bridge
-from dockerapi.local.networks.publishing.holding import Held, Holding
+from dockerapi.local.networks.publishing.holding import Held, Holding, PortAllocated
 from dockerapi.local.networks.publishing.tcp import TcpProxy
 from dockerapi.local.networks.publishing.udp import UdpProxy
 from dockerapi.local.networks.rules import Forward
+from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.model.ports import PortRequest, PublishedPort
+
+#: Seconds that a start waits for the ports of a container that has ended already.
+_PATIENCE = 10.0
+
+
+@attrs.define
+class _Entry:
+    """What is held for one sandbox, and whether it is about to be let go.
+
+    :ivar waiting: those who want one of its ports then.
+    """
+
+    held: list[Held]
+    leaving: bool = False
+    waiting: list[Deferred[None]] = attrs.field(factory=list)
 
 
 class Publisher:
@@ -33,17 +52,91 @@ class Publisher:
         self._reactor = reactor
         self._bridge = bridge
         self._holding = Holding()
-        #: By sandbox; and the proxies among them.
-        self._held: dict[str, list[Held]] = {}
+        #: By sandbox; and the proxies among what is held.
+        self._entries: dict[str, _Entry] = {}
         self._proxies: dict[Held, TcpProxy | UdpProxy] = {}
 
-    def hold(
-        self, sandbox: str, requests: Sequence[PortRequest], target: str
-    ) -> tuple[PublishedPort, ...]:
-        """Hold the ports that a sandbox wants for the container at `target`, all or none.
+    async def hold(self, sandbox: Sandbox, requests: Sequence[PortRequest]) -> Sandbox:
+        """Hold the ports that a sandbox wants, all or none, and return it with them.
 
-        Raises what `Holding.take` raises.
+        Raises `EngineError` in dockerd's words; ports of containers that are leaving are waited
+        for.
         """
+        while True:
+            try:
+                held = self._take(requests, sandbox.address)
+            except PortAllocated as allocated:
+                if not await self._one_left(allocated):
+                    raise _unconnected(sandbox, allocated) from None
+            except EngineError as error:
+                raise _unconnected(sandbox, error) from None
+            else:
+                self._entries[sandbox.id] = _Entry(held)
+                return attrs.evolve(sandbox, ports=tuple(one.port for one in held))
+
+    async def open(self, sandbox: Sandbox) -> None:
+        """Lead the ports held for a sandbox to it; raises `EngineError`."""
+        try:
+            await self._bridge.lead(self._forwards(sandbox))
+        except EngineError as error:
+            raise _unconnected(sandbox, error) from None
+        self._start_proxies(sandbox)
+
+    def restore(self, sandbox: Sandbox) -> None:
+        """Hold ports again that an earlier server published, with their proxies.
+
+        A port that somebody else has taken meanwhile is led on, where the kernel leads it.
+        """
+        held: list[Held] = []
+        for port in sandbox.ports:
+            try:
+                held.append(self._holding.take_again(port, accepting=not self._is_led(port)))
+            except OSError as error:
+                self.log.warn(
+                    "cannot hold the port {number} of {address} again: {error}",
+                    number=port.number,
+                    address=port.address,
+                    error=error,
+                )
+        self._entries[sandbox.id] = _Entry(held)
+        self._start_proxies(sandbox)
+
+    def announce(self, sandbox: Sandbox) -> None:
+        """Tell that a sandbox is about to be taken down: whoever wants its ports waits then."""
+        entry = self._entries.get(sandbox.id)
+        if entry is not None:
+            entry.leaving = True
+
+    async def withdraw(self, sandbox: Sandbox) -> None:
+        """Lead the ports of a sandbox nowhere any more; they stay held."""
+        entry = self._entries.get(sandbox.id)
+        for held in entry.held if entry is not None else ():
+            proxy = self._proxies.pop(held, None)
+            if proxy is not None:
+                proxy.close()
+        await self._bridge.unlead(self._forwards(sandbox))
+
+    def release(self, sandbox: Sandbox) -> None:
+        """Let go of the ports of a sandbox; nothing happens where it has none."""
+        entry = self._entries.pop(sandbox.id, None)
+        if entry is not None:
+            for held in entry.held:
+                self._holding.release(held)
+            waiting, entry.waiting = entry.waiting, []
+            for one in waiting:
+                one.callback(None)
+
+    def stop(self) -> None:
+        """End what is in this process; what the kernel leads it leads on."""
+        for proxy in self._proxies.values():
+            proxy.close()
+        self._proxies.clear()
+        for entry in self._entries.values():
+            for held in entry.held:
+                self._holding.release(held)
+        self._entries.clear()
+
+    def _take(self, requests: Sequence[PortRequest], target: str) -> list[Held]:
         versions = (6,) if self._bridge.leads else (4, 6)
         held: list[Held] = []
         try:
@@ -53,74 +146,48 @@ class Publisher:
             for one in held:
                 self._holding.release(one)
             raise
-        self._held[sandbox] = held
-        return tuple(one.port for one in held)
+        return held
 
-    async def open(self, sandbox: str, target: str) -> None:
-        """Lead the ports held for a sandbox to the address `target`; raises `EngineError`."""
-        held = self._held.get(sandbox, [])
-        await self._bridge.lead([forward(one.port, target) for one in held if self._is_led(one)])
-        self._start_proxies(held, target)
+    async def _one_left(self, wanted: PortAllocated) -> bool:
+        """Wait for a sandbox that is leaving and has a wanted port; return whether one left."""
+        for entry in self._entries.values():
+            if entry.leaving and any(wanted.may_be(one.port) for one in entry.held):
+                left: Deferred[None] = Deferred(entry.waiting.remove)
+                entry.waiting.append(left)
+                left.addTimeout(_PATIENCE, self._reactor)
+                try:
+                    await left
+                except TimeoutError:
+                    return False
+                return True
+        return False
 
-    def restore(self, sandbox: str, ports: Iterable[PublishedPort], target: str) -> None:
-        """Hold ports again that an earlier server published, with their proxies.
+    def _start_proxies(self, sandbox: Sandbox) -> None:
+        for held in self._entries[sandbox.id].held:
+            if not self._is_led(held.port):
+                port = held.port.port
+                kind = TcpProxy if port.protocol == "tcp" else UdpProxy
+                self._proxies[held] = kind(self._reactor, held.socket, sandbox.address, port.number)
 
-        A port that somebody else has taken meanwhile is led on, where the kernel leads it.
-        """
-        held = self._held[sandbox] = []
-        for port in ports:
-            accepting = not self._bridge.leads or ":" in port.address
-            try:
-                held.append(self._holding.take_again(port, accepting=accepting))
-            except OSError as error:
-                self.log.warn(
-                    "cannot hold the port {number} of {address} again: {error}",
-                    number=port.number,
-                    address=port.address,
-                    error=error,
-                )
-        self._start_proxies(held, target)
+    def _forwards(self, sandbox: Sandbox) -> list[Forward]:
+        return forwards(sandbox) if self._bridge.leads else []
 
-    async def withdraw(self, sandbox: str, ports: Iterable[PublishedPort], target: str) -> None:
-        """Lead the ports of a sandbox nowhere any more; they stay held."""
-        for held in self._held.get(sandbox, ()):
-            proxy = self._proxies.pop(held, None)
-            if proxy is not None:
-                proxy.close()
-        await self._bridge.unlead([forward(one, target) for one in ports if self._is_ipv4(one)])
-
-    def release(self, sandbox: str) -> None:
-        """Let go of the ports of a sandbox; nothing happens where it has none."""
-        for held in self._held.pop(sandbox, ()):
-            self._holding.release(held)
-
-    def stop(self) -> None:
-        """End what is in this process; what the kernel leads it leads on."""
-        for proxy in self._proxies.values():
-            proxy.close()
-        self._proxies.clear()
-        for sandbox in tuple(self._held):
-            self.release(sandbox)
-
-    def _start_proxies(self, held: Iterable[Held], target: str) -> None:
-        for one in held:
-            if not self._is_led(one):
-                kind = TcpProxy if one.port.port.protocol == "tcp" else UdpProxy
-                self._proxies[one] = kind(self._reactor, one.socket, target, one.port.port.number)
-
-    def _is_led(self, held: Held) -> bool:
-        return self._bridge.leads and self._is_ipv4(held.port)
-
-    @staticmethod
-    def _is_ipv4(port: PublishedPort) -> bool:
-        return ip_address(port.address).version == 4
+    def _is_led(self, port: PublishedPort) -> bool:
+        return self._bridge.leads and ip_address(port.address).version == 4
 
 
-def forward(port: PublishedPort, target: str) -> Forward:
-    """Return what the kernel is told of a port that leads to the container at `target`."""
-    return Forward(port.port.protocol, port.address, port.number, target, port.port.number)
+def forwards(sandbox: Sandbox) -> list[Forward]:
+    """Return what the kernel is told of the ports of a sandbox that it leads."""
+    return [
+        Forward(one.port.protocol, one.address, one.number, sandbox.address, one.port.number)
+        for one in sandbox.ports
+        if ip_address(one.address).version == 4
+    ]
 
 
-def forwards(ports: Iterable[PublishedPort], target: str) -> list[Forward]:
-    """Return what the kernel is told of those of `ports` that it leads."""
-    return [forward(one, target) for one in ports if ip_address(one.address).version == 4]
+def _unconnected(sandbox: Sandbox, error: EngineError) -> EngineError:
+    endpoint = sandbox.endpoints[0]
+    return EngineError(
+        "failed to set up container networking: driver failed programming external connectivity "
+        f"on endpoint {endpoint.name} ({endpoint.id}): {error.message}"
+    )

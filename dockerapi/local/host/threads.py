@@ -5,6 +5,7 @@ Rule: one bounded pool of our own, so that slow disks never starve the reactor's
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
@@ -38,20 +39,23 @@ def submit(
 
     call_from_thread = cast(IReactorFromThreads, reactor).callFromThread
     future: Future[T] = pool.submit(fn, *args, **kwargs)
+    # Weakly, for what is in a circle keeps its result, perhaps a large one, until a collection.
+    reference = weakref.ref(future)
 
     def give_up(_: Deferred[T]) -> None:
-        future.cancel()
+        if (pending := reference()) is not None:
+            pending.cancel()
 
     deferred: Deferred[T] = Deferred(give_up)
 
-    def settle() -> None:
-        if future.cancelled() or deferred.called:
+    def settle(done: Future[T]) -> None:
+        if done.cancelled() or deferred.called:
             return
-        error = future.exception()
+        error = done.exception()
         if error is None:
-            deferred.callback(future.result())
+            deferred.callback(done.result())
         else:
             deferred.errback(error)
 
-    future.add_done_callback(lambda _: call_from_thread(settle))
+    future.add_done_callback(lambda done: call_from_thread(settle, done))
     return deferred

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.local.host.threads import LIMIT, in_thread, submit
@@ -23,6 +27,19 @@ class ThreadTests(TestCase):
     async def test_error(self) -> None:
         with self.assertRaises(ZeroDivisionError):
             await in_thread(divmod, 1, 0)
+
+    async def test_a_result_is_not_kept(self) -> None:
+        class Large:
+            """What weak references can be made of."""
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        result = await in_thread(Large)
+        kept = weakref.ref(result)
+        del result
+        # The worker lets go of it when it is given something else, or a moment later.
+        await deferLater(reactor, 0.05)
+        self.assertIsNone(kept())
 
     async def test_bounded(self) -> None:
         names = [await in_thread(lambda: threading.current_thread().name) for _ in range(50)]

@@ -27,8 +27,8 @@ from dockerapi.local.host.threads import in_thread, submit
 
 #: Between two looks at a log that grows, in seconds.
 SHORTEST, LONGEST = 0.05, 1.0
-#: How much sooner than at its latest speed a log may be full.
-_CAUTION = 4
+#: How much faster than lately a log may grow, and how fast one that hardly grew, in bytes a second.
+_CAUTION, _BURST = 4, 4_000_000
 #: How long conmon may take to open its log again before it is told once more, in seconds.
 _PATIENCE = 1.0
 _REOPEN = b"2 0 0\n"
@@ -127,7 +127,7 @@ class Rotation:
                 size, pause = 0, SHORTEST
             else:
                 speed = (size - before) / max(now - looked, SHORTEST)
-                pause = (policy.max_size - size) / (speed * _CAUTION) if speed > 0 else LONGEST
+                pause = (policy.max_size - size) / max(speed * _CAUTION, _BURST)
             looked = now
             await self._sleep(min(max(pause, SHORTEST), LONGEST))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +31,9 @@ class ThreadTests(TestCase):
 
     async def test_a_result_is_not_kept(self) -> None:
         class Large:
-            """What weak references can be made of."""
+            def __init__(self) -> None:
+                # Long enough for the caller to wait.
+                time.sleep(0.05)
 
         gc.disable()
         self.addCleanup(gc.enable)

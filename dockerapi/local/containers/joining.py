@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.registry import Registry
 from dockerapi.model.containers import HostConfig
 
@@ -42,6 +43,25 @@ def joined_container(container: Container, registry: Registry) -> Container | No
             f"container {other.name} is {other.state.status.value}"
         )
     return other
+
+
+def join_names(container: Container, other: Container) -> None:
+    """Give a container the host and domain name of the one whose network it joins."""
+    container.config.hostname = other.config.hostname
+    container.config.domainname = other.config.domainname
+
+
+def join_again(container: Container, registry: Registry, networks: Networks) -> None:
+    """Take up again that a running container has joined another, under a new server."""
+    reference = joined_reference(container.host_config.network_mode)
+    if reference is not None:
+        try:
+            other = registry.get(reference)
+        except EngineError:
+            # It is gone, and its namespace is this container's alone.
+            return
+        networks.share(other.id)
+        join_names(container, other)
 
 
 def owner_of_files(container: Container, registry: Registry) -> Container:

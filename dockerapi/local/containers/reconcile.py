@@ -20,6 +20,7 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers import records
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.joining import join_again
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.leftovers import Helper, find_helpers, kill, traces, wait_for
 from dockerapi.local.containers.lifecycle import Lifecycle
@@ -120,6 +121,7 @@ class Reconciliation:
         except OSError:
             return False
         container.sandbox = self.networks.sandbox(container.id)
+        join_again(container, self.registry, self.networks)
         await self.ledger.save(container, state)
         self.lifecycle.follow(container, pidfd, _monitor(watch.conmon_pid_file), watch)
         execs = {helper.exec_id for helper in left}

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 
 from dockerapi.local.containers.conmon import Monitored, RuntimeFailed, Watch, launch
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.joining import joined_container, owner_of_files
+from dockerapi.local.containers.joining import join_names, joined_container, owner_of_files
 from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
@@ -118,8 +118,7 @@ class Starter:
         sandbox = self._networks.share(other.id)
         # Without one it joined another itself, whose namespace may have outlived that other.
         path = Path(f"/proc/{other.state.pid}/ns/net") if sandbox is None else sandbox.path
-        container.config.hostname = other.config.hostname
-        container.config.domainname = other.config.domainname
+        join_names(container, other)
         return Sandbox("", owner_of_files(other, self._registry).id, path)
 
     def _write_bundle(

@@ -15,11 +15,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from dockerapi.local.host.holes import known_holes
-from dockerapi.local.host.probe import HostFacts, probe_host
+from dockerapi.local.host.probe import HostFacts, Tool, probe_host
 from dockerapi.model.versions import NEWEST, OLDEST
 
 #: The kernel that has what is needed: openat2, pidfds that are polled, overlayfs' `volatile`.
 _KERNEL = (5, 10)
+
+#: Where programs of the distribution's packages are.
+_DISTRIBUTION = ("/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/")
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 
@@ -134,9 +137,20 @@ def _runtimes(host: HostFacts) -> Iterator[Finding]:
             tool.name,
             WARNING if holes else OK,
             f"{tool.version} ({tool.path})",
-            "; ".join(f"{hole.cve}: {hole.what}" for hole in holes)
-            + (" -- upgrade it" if holes else ""),
+            "; ".join(f"{hole.cve}: {hole.what}" for hole in holes) + _advice(tool, bool(holes)),
         )
+
+
+def _advice(tool: Tool, holes: bool) -> str:
+    """Say what to do about holes; a distribution may have mended them under an old number."""
+    if not holes:
+        return ""
+    if tool.path is None or not tool.path.startswith(_DISTRIBUTION):
+        return " -- upgrade it"
+    return (
+        " -- upgrade it, unless your distribution's security tracker says that its package"
+        " has them mended"
+    )
 
 
 def _program(host: HostFacts, name: str, remedy: str) -> Finding:

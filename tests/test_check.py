@@ -79,6 +79,25 @@ class HoleTests(SynchronousTestCase):
         self.assertNotIn("CVE-2024-21626", debian)
         self.assertIn("CVE-2025-31133", debian)
 
+    def test_later_revisions_keep_it_mended(self) -> None:
+        for revision, mended in (("u1", True), ("u2", True), ("u10", True), ("u0", False)):
+            cves = self.cves("runc", "1.1.5+ds1", f"1.1.5+ds1-1+deb12{revision}")
+            self.assertEqual("CVE-2024-21626" not in cves, mended, revision)
+
+    def test_candidates_come_before_their_release(self) -> None:
+        self.assertIn("CVE-2025-31133", self.cves("runc", "1.4.0-rc.2"))
+        self.assertIn("CVE-2024-45310", self.cves("runc", "1.2.0~rc1"))
+        self.assertIn("CVE-2024-45310", self.cves("runc", "1.1.13"))
+        self.assertNotIn("CVE-2024-45310", self.cves("runc", "1.1.14"))
+
+    def test_what_a_distribution_may_have_mended(self) -> None:
+        for path, packaged in (("/usr/sbin/runc", True), ("/usr/local/sbin/runc", False)):
+            tool = Tool("runc", path, "1.1.5+ds1", "1.1.5+ds1-1+deb12u1")
+            host = attrs.evolve(HOST, tools={**HOST.tools, "runc": tool})
+            (found,) = (one for one in findings(host) if one.what == "runc")
+            self.assertEqual(found.state, WARNING)
+            self.assertEqual("unless your distribution" in found.remedy, packaged, path)
+
     def test_a_version_that_cannot_be_read_has_them(self) -> None:
         self.assertTrue(self.cves("runc", "unknown"))
 

@@ -16,15 +16,18 @@ class Hole:
     """A known hole.
 
     :ivar mended: the first version without it, of upstream's branches; newest branch first.
-    :ivar packages: revisions of distribution packages, by upstream version, that have it mended.
+    :ivar packages: what the names of distribution packages that have it mended begin with, and
+        the first such revision, which follows.
     """
 
     cve: str
     what: str
     program: str
     mended: tuple[tuple[int, ...], ...]
-    packages: tuple[str, ...] = ()
+    packages: tuple[tuple[str, int], ...] = ()
 
+
+_CANDIDATE = re.compile(r"[-~](?:rc|alpha|beta)")
 
 HOLES = (
     Hole(
@@ -32,7 +35,13 @@ HOLES = (
         "a container can reach the host's files through a leaked descriptor",
         "runc",
         ((1, 1, 12),),
-        ("1.1.5+ds1-1+deb12u1",),
+        (("1.1.5+ds1-1+deb12u", 1),),
+    ),
+    Hole(
+        "CVE-2024-45310",
+        "a container can make empty files and directories on the host",
+        "runc",
+        ((1, 2, 0), (1, 1, 14)),
     ),
     Hole(
         "CVE-2025-31133",
@@ -53,6 +62,12 @@ HOLES = (
         ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
     ),
     Hole(
+        "CVE-2022-27650",
+        "containers run with inheritable capabilities",
+        "crun",
+        ((1, 4, 4),),
+    ),
+    Hole(
         "CVE-2025-24965",
         "an image with the krun handler can write to the host",
         "crun",
@@ -66,17 +81,27 @@ def known_holes(program: str, version: str, commit: str = "") -> list[Hole]:
 
     A version that cannot be read has them all.
     """
-    numbers = tuple(int(part) for part in re.findall(r"\d+", re.split(r"[-+~]", version)[0]))
+    numbers: tuple[float, ...] = tuple(
+        int(part) for part in re.findall(r"\d+", re.split(r"[-+~]", version)[0])
+    )
+    if _CANDIDATE.search(version):
+        # Before the release of that number; which of the candidates has what is not told.
+        numbers = (*numbers[:-1], numbers[-1] - 0.5) if numbers else numbers
     return [
         hole
         for hole in HOLES
         if hole.program == program
         and not _is_mended(numbers, hole)
-        and not any(commit.startswith(package) for package in hole.packages)
+        and not any(_is_package(commit, *package) for package in hole.packages)
     ]
 
 
-def _is_mended(numbers: tuple[int, ...], hole: Hole) -> bool:
+def _is_package(commit: str, begin: str, first: int) -> bool:
+    revision = re.match(r"\d+", commit.removeprefix(begin)) if commit.startswith(begin) else None
+    return revision is not None and int(revision[0]) >= first
+
+
+def _is_mended(numbers: tuple[float, ...], hole: Hole) -> bool:
     newest, *branches = hole.mended
     if numbers >= newest:
         return True

@@ -43,6 +43,9 @@ _TEXT: HeaderList = (
     (b"Content-Type", b"text/plain; charset=utf-8"),
     (b"X-Content-Type-Options", b"nosniff"),
 )
+#: The operations whose errors look like their streams, as in dockerd.
+_RAW_ERRORS = frozenset({"ContainerAttach"})
+_RAW: HeaderList = ((b"Content-Type", b"application/vnd.docker.raw-stream"),)
 
 
 def status_and_message(failure: Failure) -> tuple[int, str]:
@@ -59,8 +62,13 @@ def status_and_message(failure: Failure) -> tuple[int, str]:
     return 500, _DEFECT
 
 
-def body(message: str, version: Version) -> tuple[HeaderList, bytes]:
-    """Return the headers and the body of an error; plain text for versions before 1.24."""
+def body(message: str, version: Version, operation: str = "") -> tuple[HeaderList, bytes]:
+    """Return the headers and the body of an error of `operation`.
+
+    It is plain text for versions before 1.24, and for an attach that fails, at all versions.
+    """
+    if operation in _RAW_ERRORS:
+        return _RAW, message.encode("utf-8", "backslashreplace") + b"\r\n"
     if version < JSON_ERRORS:
         return _TEXT, message.encode("utf-8", "backslashreplace") + b"\n"
     return _JSON, to_json({"message": message})

@@ -204,7 +204,7 @@ class ApiResource(KleinResource):
             self._answers.send(request, match.route, job, answer, cors)
         except Exception:
             self._engine.abandon(job)
-            self._refuse(request, Failure(), job.version, cors, match.path)
+            self._refuse(request, Failure(), job.version, cors, match)
 
     def _failed(
         self,
@@ -216,7 +216,7 @@ class ApiResource(KleinResource):
     ) -> None:
         if request.gone and failure.check(CancelledError, Cancelled):
             return
-        self._refuse(request, failure, version, cors, match.path)
+        self._refuse(request, failure, version, cors, match)
 
     def _refuse(
         self,
@@ -224,12 +224,12 @@ class ApiResource(KleinResource):
         failure: Failure,
         version: Version,
         cors: HeaderList,
-        path: str | None = None,
+        match: Match | None = None,
     ) -> None:
         status, message = errors.status_and_message(failure)
-        shown_path = (
-            path if path is not None else request.target.partition(b"?")[0].decode("latin-1")
-        )
+        shown_path, operation = request.target.partition(b"?")[0].decode("latin-1"), ""
+        if match is not None:
+            shown_path, operation = match.path, match.route.operation
         self._log.failed(request, shown_path, status, message)
         if request.status:
             # The head is out: who serves the body breaks it off.
@@ -237,7 +237,7 @@ class ApiResource(KleinResource):
         if status == 304:
             request.respond(status, (*self._common.plain, *cors))
             return
-        headers, body = errors.body(message, version)
+        headers, body = errors.body(message, version, operation)
         request.respond(status, (*self._common.plain, *cors, *headers), body)
 
     def _not_found(self, request: Exchange, raw_path: bytes, cors: HeaderList) -> None:

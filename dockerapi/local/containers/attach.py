@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
@@ -29,10 +30,13 @@ from dockerapi.local.containers.streaming import Left, Output, Wanted, stream
 from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import AttachRequest, ResizeRequest, stream_type
+from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import Duplex, Sink
 
 #: How long an attach whose output has ended waits for the end to be recorded, in seconds.
 PATIENCE = 3.0
+#: From here on a client by websocket chooses its streams; before it had all.
+_CHOICE = Version(1, 42)
 
 
 class Attachments:
@@ -90,6 +94,8 @@ class Attachments:
     async def attach_websocket(self, job: Job) -> Answer:
         """Answer ContainerAttachWebsocket: never framed, and its client cannot half-close."""
         request = await job.request(AttachRequest)
+        if request.version < _CHOICE:
+            request = attrs.evolve(request, stdin=True, stdout=True, stderr=True)
         return self._attach(request, raw=True)
 
     async def resize(self, job: Job) -> Answer:

@@ -21,7 +21,7 @@ from dockerapi.wire.duplex import StreamAborted
 #: How much conmon puts into a packet, after the byte that names its stream.
 _PAYLOAD = 8192
 #: How much conmon takes as one packet of input without cutting it.
-_INPUT = 8192
+_INPUT = 32768
 #: How many packets are read in one turn of the reactor.
 _BURST = 64
 #: How much of one stream is passed on as one piece (dockerd's frames are as long).

@@ -63,10 +63,10 @@ class Follower:
 
     async def give(self, sink: Sink) -> None:
         """Write the output to `sink` until its end, or until this has left."""
-        while data := await self._next():
+        while data := await self.next():
             await sink.write(data)
 
-    async def _next(self) -> bytes:
+    async def next(self) -> bytes:
         """Return what waits, once there is something; ``b""`` at the end."""
         while not self._queue:
             if self._ended:

@@ -16,6 +16,8 @@ from dockerapi.local.containers.attach import Attachments
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import STOPPED, Container, Status
 from dockerapi.local.containers.execs import Execs
+from dockerapi.local.containers.health.monitor import HealthMonitor
+from dockerapi.local.containers.health.probe import ExecProbe
 from dockerapi.local.containers.logoptions import check_options
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.rootfs import Dns
@@ -129,6 +131,9 @@ class LocalBackend:
         )
         containers.starter.monitored = self._monitored
         containers.lifecycle.let_go = self._let_go
+        probe = ExecProbe(self._execs, self._reactor)
+        self._health = HealthMonitor(containers.ledger, probe, self._reactor)
+        containers.lifecycle.runs = self._health.started
         self._images.users = lambda image: [one.id for one in containers.users_of(image)]
         self._images.is_running = self._is_running
         self._events = EventStreams(engine.events, self._journal.history, self._reactor)
@@ -189,6 +194,7 @@ class LocalBackend:
         if not self._ownership.taken:
             # What is there is another server's.
             return
+        self._health.stop()
         self._attachments.stop()
         self._logs.stop()
         self._execs.stop()
@@ -206,6 +212,7 @@ class LocalBackend:
 
     def _let_go(self, container: Container) -> None:
         """A container has ended, or failed to start."""
+        self._health.ended(container)
         self._attachments.ended(container)
         self._logs.ended(container)
 

@@ -15,6 +15,7 @@ from dockerapi.local.containers.mounts import Mounts, parse_mounts
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 if TYPE_CHECKING:
+    from dockerapi.local.containers.health.health import Health
     from dockerapi.local.networks.sandbox import Sandbox
 
 
@@ -90,6 +91,7 @@ class Container:
     :ivar sandbox: its network namespace and endpoints while it runs.
     :ivar lock: held by whatever changes it.
     :ivar exec_ids: the execs that live in it.
+    :ivar health: what is known of its health; None where it is not checked.
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
     :ivar mounts: what `host_config` wants mounted.
@@ -107,6 +109,7 @@ class Container:
     sandbox: Sandbox | None = None
     lock: DeferredLock = attrs.field(factory=DeferredLock)
     exec_ids: list[str] = attrs.field(factory=list)
+    health: Health | None = None
     removing: bool = False
     restarts: bool = False
     mounts: Mounts = attrs.field(init=False)

@@ -18,6 +18,7 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter, NotFound, NotSupported
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.health.health import inherited
 from dockerapi.local.containers.logoptions import check_options
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.local.containers.needs import Image
@@ -133,6 +134,7 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
     config.user = config.user or defaults.get("User") or ""
     config.working_dir = config.working_dir or defaults.get("WorkingDir") or ""
     config.stop_signal = config.stop_signal or defaults.get("StopSignal") or ""
+    config.healthcheck = inherited(config.healthcheck, defaults.get("Healthcheck"))
     own = {entry.partition("=")[0] for entry in config.env or ()}
     config.env = [
         *(config.env or ()),
@@ -250,8 +252,6 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")
     for destination in (*(config.volumes or ()), *container.mounts.volumes):
         yield f"volumes are not supported yet: {destination} is part of the container itself"
-    if config.healthcheck is not None:
-        yield _without_effect("Healthcheck")
     if config.mac_address:
         yield _without_effect("MacAddress")
     yield from _ignored_endpoints(host, body)

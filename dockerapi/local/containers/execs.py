@@ -16,6 +16,7 @@ from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.attach import resize
+from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.detachkeys import DEFAULT, parse_detach_keys
 from dockerapi.local.containers.exec import Exec
 from dockerapi.local.containers.execprocess import ExecProcesses
@@ -26,7 +27,7 @@ from dockerapi.local.containers.security.zeros import refuse_zero_bytes
 from dockerapi.local.containers.streaming import Left, Wanted, stream
 from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.transitions import Operation, check
-from dockerapi.model.execs import ExecCreateRequest, ExecRequest, ExecStartRequest
+from dockerapi.model.execs import ExecConfig, ExecCreateRequest, ExecRequest, ExecStartRequest
 from dockerapi.model.streams import ResizeRequest, stream_type
 from dockerapi.wire.duplex import Duplex
 from dockerapi.wire.stdcopy import STDOUT, frame
@@ -78,14 +79,20 @@ class Execs:
         if request.config.detach_keys:
             keys = parse_detach_keys(request.config.detach_keys)
         refuse_zero_bytes(request.config)
+        return {"Id": self.make(container, request.config, keys).id}
+
+    def make(self, container: Container, config: ExecConfig, keys: bytes = b"") -> Exec:
+        """Make an exec in a container that runs; raise `Conflict` where it has too many."""
         self._forget_old()
         if len(container.exec_ids) >= MOST:
             raise Conflict(f"container {container.id} has {MOST} execs that have not ended")
-        made = Exec(secrets.token_hex(32), container, request.config, Hub(self._reactor), keys)
+        made = Exec(secrets.token_hex(32), container, config, Hub(self._reactor), keys)
         self._execs[made.id] = made
         container.exec_ids.append(made.id)
+        # It is likely to be started next.
+        self._toolbox.grace.begin()
         self._publish(made, f"exec_create: {' '.join(made.command)}")
-        return {"Id": made.id}
+        return made
 
     async def inspect(self, job: Job) -> Answer:
         """Answer ExecInspect."""
@@ -110,7 +117,7 @@ class Execs:
         found = self._get(request.exec_id)
         check(Operation.EXEC, found.container, found.container.id)
         if request.detach:
-            await self._run(found, request)
+            await self.run(found, request.console_size, attached=False)
             return None
         framed = not request.tty
 
@@ -126,7 +133,7 @@ class Execs:
         outputs = [n for n, on in ((1, config.attach_stdout), (2, config.attach_stderr)) if on]
         follower = found.hub.follow(() if found.started else outputs, framed=framed)
         try:
-            await self._run(found, request)
+            await self.run(found, request.console_size)
             wanted = Wanted(
                 stdin=config.attach_stdin,
                 output=bool(outputs),
@@ -148,19 +155,22 @@ class Execs:
         elif left is Left.ENDED:
             await found.ended()
 
-    async def _run(self, found: Exec, request: ExecStartRequest) -> None:
+    async def run(
+        self, found: Exec, size: tuple[int, int] | None = None, *, attached: bool = True
+    ) -> None:
         """Run the process of an exec; returns when it exists.
 
-        Raises `Conflict` where it was started before, and `ExecFailed` in the runtime's words.
+        `size` is its terminal's first. Raises `Conflict` where it was started before, and
+        `ExecFailed` in the runtime's words.
         """
         if found.started:
             state = "is already running" if found.exit_code is None else "has already run"
             raise Conflict(f"exec command {found.id} {state}")
         tools = self._toolbox.require()
+        self._toolbox.grace.begin()
         found.started = True
         self._publish(found, f"exec_start: {' '.join(found.command)}")
-        size = request.console_size or found.config.size
-        await self._processes.run(found, tools, size, attached=not request.detach)
+        await self._processes.run(found, tools, size or found.config.size, attached=attached)
 
     def _get(self, exec_id: str) -> Exec:
         found = self._execs.get(exec_id)

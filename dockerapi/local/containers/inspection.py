@@ -68,6 +68,7 @@ def _unchanged(container: Container) -> Callable[[], bool]:
         container.name,
         container.sandbox,
     )
+    health = container.health
     host_config, execs = container.host_config, tuple(container.exec_ids)
 
     def unchanged() -> bool:
@@ -76,6 +77,7 @@ def _unchanged(container: Container) -> Callable[[], bool]:
             and container.status is status
             and container.sandbox is sandbox
             and container.name == name
+            and container.health is health
             and container.host_config is host_config
             and tuple(container.exec_ids) == execs
         )

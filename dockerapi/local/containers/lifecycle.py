@@ -38,6 +38,7 @@ _NOT_STARTED = 128
 class Lifecycle:
     """Carries out the transitions of containers.
 
+    :ivar runs: called when a container has started, or runs on from an earlier server.
     :ivar let_go: called when a container has ended, or failed to start.
     """
 
@@ -46,6 +47,7 @@ class Lifecycle:
     def __init__(
         self, ledger: Ledger, starter: Starter, cleaner: Cleaner, clock: IReactorTime
     ) -> None:
+        self.runs: Callable[[Container], None] = lambda _: None
         self.let_go: Callable[[Container], None] = lambda _: None
         self._ledger = ledger
         self._starter = starter
@@ -135,6 +137,7 @@ class Lifecycle:
             self._keep(self._cleaning, self.end(container, end))
 
         self._keep(self._watching, wait())
+        self.runs(container)
 
     async def end(self, container: Container, end: End) -> None:
         """Record the end of a container and tell of it, then clean up behind it."""

@@ -64,9 +64,7 @@ class Listing:
         )
         newest = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
         found = [
-            one
-            for one in newest
-            if (everything or one.state.active) and self._wanted(one, request)
+            one for one in newest if (everything or one.state.active) and self._wanted(one, request)
         ]
         return found[: request.limit] if request.limit > 0 else found
 
@@ -86,7 +84,7 @@ class Listing:
                 filters.exact("exited", str(state.exit_code) if state.finished_at else "none"),
                 filters.exact("network", *self._networks(container)),
                 filters.exact("ancestor", *_ancestors(container)),
-                filters.exact("health", "none"),
+                filters.exact("health", container.health.status if container.health else "none"),
                 filters.exact("volume", *(one.destination for one in container.mounts.points)),
                 exposes(container, filters.get("expose")),
                 publishes(container, filters.get("publish")),

@@ -78,6 +78,7 @@ def _log_path(container: Container, directories: Directories) -> str:
 def state_document(container: Container) -> dict[str, Any]:
     """Return the specification's `ContainerState`."""
     state = container.state
+    health = container.health
     return {
         "Status": container.status.value,
         "Running": state.active,
@@ -90,6 +91,7 @@ def state_document(container: Container) -> dict[str, Any]:
         "Error": state.error,
         "StartedAt": _time(state.started_at),
         "FinishedAt": _time(state.finished_at),
+        **({"Health": health.document()} if health is not None else {}),
     }
 
 
@@ -184,6 +186,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def summary(container: Container, now: float) -> dict[str, Any]:
     """Return a row of ContainerList at the time `now` (seconds since 1970)."""
+    health = container.health
     return {
         "Id": container.id,
         "Names": [f"/{container.name}"],
@@ -196,6 +199,10 @@ def summary(container: Container, now: float) -> dict[str, Any]:
         "State": container.status.value,
         "Status": status_text(container, now),
         "HostConfig": {"NetworkMode": container.host_config.network_mode},
+        "Health": {
+            "Status": health.status if health is not None else "none",
+            "FailingStreak": health.failing_streak if health is not None else 0,
+        },
         "NetworkSettings": {"Networks": networks_document(container)},
         "Mounts": [point.to_api() for point in container.mounts.points if point.type != "tmpfs"],
     }
@@ -211,7 +218,9 @@ def status_text(container: Container, now: float) -> str:
     state = container.state
     if state.running:
         since = human_duration(now - state.started_at / NANOSECONDS)
-        return f"Up {since} (Paused)" if state.status is Status.PAUSED else f"Up {since}"
+        if state.status is Status.PAUSED:
+            return f"Up {since} (Paused)"
+        return f"Up {since}{_health_text(container)}"
     if state.status is Status.RESTARTING:
         since = human_duration(now - state.finished_at / NANOSECONDS)
         return f"Restarting ({state.exit_code}) {since} ago"
@@ -221,6 +230,13 @@ def status_text(container: Container, now: float) -> str:
         return "Created"
     since = human_duration(now - state.finished_at / NANOSECONDS)
     return f"Exited ({state.exit_code}) {since} ago"
+
+
+def _health_text(container: Container) -> str:
+    if container.health is None:
+        return ""
+    status = container.health.status
+    return f" (health: {status})" if status == "starting" else f" ({status})"
 
 
 def human_duration(seconds: float) -> str:

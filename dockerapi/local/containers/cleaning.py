@@ -27,8 +27,12 @@ class Cleaner:
         self._networks = networks
 
     def announce(self, container: Container) -> None:
-        """Tell that `after_end` comes, before others learn that the container has ended."""
+        """Tell that `after_end` comes, before others learn that the container has ended.
+
+        Whoever asks from then on sees no network of it.
+        """
         self._networks.leaving(container.id)
+        container.sandbox = None
 
     async def after_end(self, container: Container, *, by_force: bool = False) -> None:
         """Take away what only a container that runs needs; `by_force` kills what is left in it."""

@@ -60,8 +60,8 @@ class Dockerd:
 
     def start(self) -> None:
         """Start it and wait for its answer; raises RuntimeError with its log if there is none."""
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        self.launch()
+        assert self._process is not None
         end = time.monotonic() + TIMEOUT
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -69,6 +69,11 @@ class Dockerd:
                 self.remove()
                 raise RuntimeError(f"dockerd did not start:\n{text[-3000:]}")
             time.sleep(0.02)
+
+    def launch(self) -> None:
+        """Start it without waiting for anything."""
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """End it, as a service manager would; what it stores stays for another `start`."""

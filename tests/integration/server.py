@@ -35,10 +35,17 @@ class Server(Dockerd):
     """`python -m dockerapi` in a temporary directory; a context manager, see `Dockerd`."""
 
     def __init__(
-        self, *options: str, hosts: tuple[str, ...] = (), prefix: tuple[str, ...] = ()
+        self,
+        *options: str,
+        hosts: tuple[str, ...] = (),
+        prefix: tuple[str, ...] = (),
+        directory: Path | None = None,
     ) -> None:
-        """Take further options and hosts; `prefix` is a command that starts ours."""
-        self.directory = Path(tempfile.mkdtemp(prefix="da-"))
+        """Take further options and hosts; `prefix` is a command that starts ours.
+
+        `directory` is that of an earlier server, else a new one.
+        """
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="da-"))
         self.socket = str(self.directory / "s")
         self.host = f"unix://{self.socket}"
         listen = hosts or (self.host,)
@@ -57,6 +64,12 @@ class Server(Dockerd):
         """The server's process number."""
         assert self._process is not None
         return self._process.pid
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; return its exit status."""
+        process, self._process = self._process, None
+        assert process is not None
+        return process.wait(TIMEOUT)
 
     def kill(self) -> None:
         """End it as a crash does."""

@@ -74,7 +74,10 @@ class Reconciliation:
     async def _take_up(self, container: Container, left: Sequence[Helper]) -> None:
         """Follow a container, record its end, or clear what is left of it; `left` are its own."""
         watch = self.places.watch(container)
-        if container.state.running or self._was_let_go(container, watch):
+        state = container.state
+        if state.status is not Status.DEAD and (
+            state.running or self._was_let_go(container, watch)
+        ):
             if not await self._adopt(container, watch, left):
                 await self._record_end(container, watch, left)
         else:

@@ -23,6 +23,7 @@ from dockerapi._version import __version__
 from dockerapi.engine.answers import Answer, Encoded
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.job import Job
+from dockerapi.local.containers.security import apparmor
 from dockerapi.local.host.probe import HostFacts, probe_host
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.timestamps import rfc3339
@@ -206,7 +207,10 @@ class System:
             "ContainerdCommit": {"ID": ""},
             "RuncCommit": {"ID": tools["runc"].commit},
             "InitCommit": {"ID": init.commit},
-            "SecurityOptions": ["name=seccomp,profile=builtin"] if host.seccomp else [],
+            "SecurityOptions": [
+                *(["name=apparmor"] if apparmor.is_enabled() else []),
+                *(["name=seccomp,profile=builtin"] if host.seccomp else []),
+            ],
         }
 
     def _registries(self) -> Mapping[str, Any]:

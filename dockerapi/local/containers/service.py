@@ -30,6 +30,7 @@ from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Dns, Host
 from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.containers.security import apparmor
 from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.stats.operation import Stats
 from dockerapi.local.containers.tools import Toolbox, Tools
@@ -141,6 +142,8 @@ class Containers:
             self.problems.append(error.message)
             self.toolbox.missing = error.message
             self.log.warn("containers cannot be run: {reason}", reason=error.message)
+        if problem := await apparmor.load():
+            self.problems.append(problem)
         reconciliation = Reconciliation(
             self._store,
             self.registry,

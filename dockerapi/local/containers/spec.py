@@ -17,6 +17,7 @@ from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import MountPoint
 from dockerapi.local.containers.resources import resources_spec, rlimits
 from dockerapi.local.containers.security import capabilities, paths
+from dockerapi.local.containers.security.apparmor import profile_of
 from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.security.seccomp import default_profile
@@ -102,6 +103,7 @@ def process_spec(
         "noNewPrivileges": SecurityOptions.parse(host.security_opt or ()).no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
         "rlimits": rlimits(host),
+        **({"apparmorProfile": profile} if (profile := profile_of(host)) else {}),
     }
 
 

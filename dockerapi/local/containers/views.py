@@ -12,6 +12,7 @@ from typing import Any
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.portviews import port_map, port_rows
 from dockerapi.local.containers.rootfs import Directories
+from dockerapi.local.containers.security.apparmor import profile_of
 from dockerapi.local.networks.sandbox import Endpoint
 from dockerapi.model.containers import ContainerConfig, HostConfig, to_api
 from dockerapi.model.timestamps import NANOSECONDS, rfc3339
@@ -49,7 +50,7 @@ def inspect_document(
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": profile_of(container.host_config),
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": host_document(container.host_config),
         "GraphDriver": {

@@ -19,17 +19,20 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 class SecurityOptions:
     """The options read.
 
+    :ivar apparmor: the name of an AppArmor profile; empty for the default.
     :ivar ignored: those that have no effect here, as they came.
     """
 
     no_new_privileges: bool = False
     seccomp_unconfined: bool = False
+    apparmor: str = ""
     ignored: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, options: Sequence[str]) -> SecurityOptions:
         """Read `options`; raise `InvalidParameter` for one that is not known."""
         no_new_privileges = unconfined = False
+        apparmor = ""
         ignored = []
         for option in options:
             # Older clients write a colon.
@@ -44,10 +47,9 @@ class SecurityOptions:
                 if value not in ("unconfined", "builtin"):
                     ignored.append("seccomp=PROFILE")
             elif name == "apparmor":
-                if value not in ("unconfined", "docker-default"):
-                    ignored.append(option)
+                apparmor = value
             elif name in ("label", "writable-cgroups"):
                 ignored.append(option)
             else:
                 raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
-        return cls(no_new_privileges, unconfined, tuple(ignored))
+        return cls(no_new_privileges, unconfined, apparmor, tuple(ignored))

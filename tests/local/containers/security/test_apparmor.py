@@ -1,0 +1,91 @@
+"""The AppArmor profile: its language, who gets it, and how it is loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+from dockerapi.local.containers.security import apparmor
+from dockerapi.local.containers.spec import process_spec
+from dockerapi.local.containers.users import User
+from dockerapi.model.containers import HostConfig
+
+
+class ProfileTests(SynchronousTestCase):
+    def parse(self, text: str) -> subprocess.CompletedProcess[str]:
+        parser = shutil.which("apparmor_parser", path=f"{os.environ['PATH']}:/sbin:/usr/sbin")
+        if parser is None:
+            raise SkipTest("apparmor_parser is not installed")
+        # It compiles, and leaves the kernel alone.
+        command = [parser, "--skip-kernel-load", "--skip-cache", "--names"]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+    def test_it_can_be_compiled(self) -> None:
+        done = self.parse(apparmor.profile_text())
+        self.assertEqual((done.returncode, done.stdout), (0, "docker-default\n"), done.stderr)
+        self.assertNotEqual(self.parse(apparmor.profile_text() + "{").returncode, 0)
+
+    def test_without_files_of_the_distribution(self) -> None:
+        self.patch(apparmor, "_POLICY", Path("/nosuch"))
+        text = apparmor.profile_text("other")
+        self.assertNotIn("#include", text)
+        self.assertEqual(self.parse(text).returncode, 0)
+
+    def test_who_gets_it(self) -> None:
+        user = User(0, 0, (0,))
+        for enabled, host, profile in (
+            (False, HostConfig(), None),
+            (False, HostConfig(security_opt=["apparmor=mine"]), None),
+            (True, HostConfig(), "docker-default"),
+            (True, HostConfig(privileged=True), "unconfined"),
+            (True, HostConfig(security_opt=["apparmor=mine"]), "mine"),
+            (True, HostConfig(security_opt=["apparmor:unconfined"]), "unconfined"),
+            (True, HostConfig(privileged=True, security_opt=["apparmor=mine"]), "mine"),
+        ):
+            self.patch(apparmor, "is_enabled", lambda enabled=enabled: enabled)
+            process = process_spec(host, user, ["true"], [], "/")
+            self.assertEqual(process.get("apparmorProfile"), profile, (enabled, host))
+
+
+class LoadTests(TestCase):
+    """Loading, with a parser that tells what it was given: no kernel here need have AppArmor."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.patch(apparmor, "is_enabled", lambda: True)
+        self.patch(apparmor, "_LOADED", self.directory / "profiles")
+        path = f"{self.directory}:{os.environ['PATH']}"
+        self.patch(os, "environ", {**os.environ, "PATH": path})
+
+    def parser(self, status: int) -> None:
+        program = self.directory / "apparmor_parser"
+        program.write_text(
+            f'#!/bin/sh\necho "$@" > {self.directory}/arguments\n'
+            f"cat > {self.directory}/given\necho 'a reason' >&2\nexit {status}\n"
+        )
+        program.chmod(0o755)
+
+    async def test_it_is_loaded_once(self) -> None:
+        self.parser(0)
+        self.assertEqual(await apparmor.load(), "")
+        self.assertEqual((self.directory / "given").read_text(), apparmor.profile_text())
+        self.assertIn("--replace", (self.directory / "arguments").read_text())
+        (self.directory / "given").unlink()
+        (self.directory / "profiles").write_text("other (enforce)\ndocker-default (enforce)\n")
+        self.assertEqual(await apparmor.load(), "")
+        self.assertFalse((self.directory / "given").exists())
+
+    async def test_what_is_wrong_is_told(self) -> None:
+        self.parser(1)
+        self.assertIn("cannot be loaded: a reason", await apparmor.load())
+
+    async def test_nothing_is_done_without_apparmor(self) -> None:
+        self.patch(apparmor, "is_enabled", lambda: False)
+        self.parser(1)
+        self.assertEqual(await apparmor.load(), "")
+        self.assertFalse((self.directory / "given").exists())

@@ -163,6 +163,7 @@ class Bridge:
         """Lead more ports of the host to containers; raises `EngineError` and leads none then."""
         if forwards and self.leads:
             await self._alone(lambda: self._lead(forwards))
+            await self._forget_flows(forwards)
 
     async def unlead(self, forwards: Sequence[Forward]) -> None:
         """Lead ports no longer; those that are not led are no error.
@@ -171,6 +172,7 @@ class Bridge:
         """
         if forwards and self.leads:
             await self._alone(lambda: self._unlead(forwards))
+            await self._forget_flows(forwards)
 
     async def make(self) -> Prepared:
         """Make a namespace on the bridge: address and default route set, links up."""
@@ -201,6 +203,14 @@ class Bridge:
         if self._addresses is not None:
             for address in addresses:
                 self._addresses.release(IPv4Address(address))
+
+    async def _forget_flows(self, forwards: Iterable[Forward]) -> None:
+        ports = {one.number for one in forwards if one.protocol == "udp"}
+        if ports:
+            try:
+                await submit(self._thread, self._plumbing.forget_flows, ports)
+            except OSError as error:
+                self.log.warn("old flows of UDP live on: {error}", error=error)
 
     async def _alone(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await self._changing.run(lambda: Deferred.fromCoroutine(change()))

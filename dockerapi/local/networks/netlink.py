@@ -51,11 +51,11 @@ class Link:
 
 
 class Netlink:
-    """An rtnetlink socket of the namespace in which it was made; used by one thread at a time."""
+    """A netlink socket of the namespace in which it was made; used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: int = socket.NETLINK_ROUTE) -> None:
         self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
         )
         self._socket.bind((0, 0))
         self._sequence = 0
@@ -85,13 +85,15 @@ class Netlink:
 
     def links(self) -> list[Link]:
         """Return every link of the namespace."""
-        return [_link(message) for message in self._dump(ifinfmsg(), _GETLINK, ifinfmsg)]
+        return [
+            _link(message) for message in self.dump(prepared(ifinfmsg(), _GETLINK, _DUMP), ifinfmsg)
+        ]
 
     def link(self, name: str) -> Link | None:
         """Return the link `name`, or None where there is none."""
         request = ifinfmsg()
         request["attrs"] = [["IFLA_IFNAME", name]]
-        _address(request, _GETLINK, 0x1)
+        prepared(request, _GETLINK, 0x1)
         self._socket.send(self._encode(request))
         for kind, _, data in self._receive():
             if kind == _NEWLINK:
@@ -107,7 +109,7 @@ class Netlink:
         request["family"] = socket.AF_INET
         return [
             IPv4Interface(f"{message.get_attr('IFA_LOCAL')}/{message['prefixlen']}")
-            for message in self._dump(request, _GETADDR, ifaddrmsg)
+            for message in self.dump(prepared(request, _GETADDR, _DUMP), ifaddrmsg)
             if index is None or message["index"] == index
         ]
 
@@ -116,15 +118,15 @@ class Netlink:
         request = rtmsg()
         request["family"] = socket.AF_INET
         found = []
-        for message in self._dump(request, _GETROUTE, rtmsg):
+        for message in self.dump(prepared(request, _GETROUTE, _DUMP), rtmsg):
             target = message.get_attr("RTA_DST")
             if target is not None and message["dst_len"]:
                 network = IPv4Network((target, message["dst_len"]), strict=False)
                 found.append((network, message.get_attr("RTA_OIF") or 0))
         return found
 
-    def _dump(self, request: Any, kind: int, answer: Any) -> list[Any]:
-        _address(request, kind, _DUMP)
+    def dump(self, request: Any, answer: Any) -> list[Any]:
+        """Send a request for many objects, and return them as messages of the class `answer`."""
         self._socket.send(self._encode(request))
         found: list[Any] = []
         while True:
@@ -164,7 +166,7 @@ def new_bridge(name: str, mac: str, mtu: int) -> Any:
         ["IFLA_MTU", mtu],
         ["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "bridge"]]}],
     ]
-    return _address(message, _NEWLINK, _NEW)
+    return prepared(message, _NEWLINK, _NEW)
 
 
 def new_veth(name: str, bridge: int, mtu: int, peer: str, mac: str, namespace: int) -> Any:
@@ -198,7 +200,7 @@ def new_veth(name: str, bridge: int, mtu: int, peer: str, mac: str, namespace: i
             },
         ],
     ]
-    return _address(message, _NEWLINK, _NEW)
+    return prepared(message, _NEWLINK, _NEW)
 
 
 def set_link(index: int, alias: str | None = None, master: int | None = None) -> Any:
@@ -210,14 +212,14 @@ def set_link(index: int, alias: str | None = None, master: int | None = None) ->
         message["attrs"].append(["IFLA_IFALIAS", alias])
     if master is not None:
         message["attrs"].append(["IFLA_MASTER", master])
-    return _address(message, _NEWLINK, _ACKED)
+    return prepared(message, _NEWLINK, _ACKED)
 
 
 def delete_link(index: int) -> Any:
     """Delete the link `index`."""
     message = ifinfmsg()
     message["index"] = index
-    return _address(message, _DELLINK, _ACKED)
+    return prepared(message, _DELLINK, _ACKED)
 
 
 def new_address(index: int, address: IPv4Interface) -> Any:
@@ -231,7 +233,7 @@ def new_address(index: int, address: IPv4Interface) -> Any:
         ["IFA_ADDRESS", str(address.ip)],
         ["IFA_BROADCAST", str(address.network.broadcast_address)],
     ]
-    return _address(message, _NEWADDR, _NEW)
+    return prepared(message, _NEWADDR, _NEW)
 
 
 def new_default_route(index: int, gateway: IPv4Address) -> Any:
@@ -243,7 +245,7 @@ def new_default_route(index: int, gateway: IPv4Address) -> Any:
     message["scope"] = 0
     message["type"] = 1  # RTN_UNICAST
     message["attrs"] = [["RTA_GATEWAY", str(gateway)], ["RTA_OIF", index]]
-    return _address(message, _NEWROUTE, _NEW)
+    return prepared(message, _NEWROUTE, _NEW)
 
 
 def _set_up(message: Any) -> None:
@@ -251,7 +253,8 @@ def _set_up(message: Any) -> None:
     message["change"] = _UP
 
 
-def _address(message: Any, kind: int, flags: int) -> Any:
+def prepared(message: Any, kind: int, flags: int) -> Any:
+    """Return `message` with its type and flags."""
     message["header"]["type"] = kind
     message["header"]["flags"] = flags
     return message

@@ -69,6 +69,21 @@ class ReachTests(PublishingCase):
             self.assertEqual(await in_thread(ask, address, number), b"hello", address)
         self.assertEqual(await self.out(lambda: ask(self.outside.host, number)), b"hello")
 
+    async def test_a_client_of_udp_that_goes_on_reaches_the_next_container(self) -> None:
+        sandbox = await self.rig.connect(1, ports=request(inside=UDP))
+        number = sandbox.ports[0].number
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(1)
+            for turn in range(3):
+                if turn == 1:
+                    await self.rig.networks.disconnect(identity(1))
+                elif turn == 2:
+                    await self.serve(2, request("", str(number), inside=UDP))
+                # An error of the one before is told by what comes next.
+                client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                client.sendto(b"hello", (self.outside.host, number))
+            self.assertEqual(await in_thread(client.recv, 99), b"hello")
+
     async def test_containers_reach_each_other_and_themselves_by_the_host(self) -> None:
         sandbox = await self.serve(1, request())
         other = await self.rig.connect(2)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError
-from dockerapi.local.host.spawn import find_program, run
+from dockerapi.local.host.spawn import MissingProgram, find_program, run
 from dockerapi.local.host.threads import in_thread
+from dockerapi.local.networks import firewall
 from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.model.containers import PortBinding
 from dockerapi.model.ports import Port, PortRequest, requested_ports
@@ -30,8 +32,10 @@ def request(address: str = "", port: str = "", inside: Port = TCP) -> list[PortR
 class PublishingCase(TestCase):
     """Each test has networks of its own, and `outside` on a link of its own."""
 
+    settings: Mapping[str, Any] = {}
+
     async def setUp(self) -> None:
-        self.rig = Rig()
+        self.rig = Rig(**self.settings)
         await self.rig.start()
         self.addCleanup(self.rig.close)
         self.outside = Outside(self.rig.base)
@@ -138,6 +142,55 @@ class ReachTests(PublishingCase):
         ):
             ended = await run([*enter, *words.split()])
             self.assertEqual(ended.status, 0, ended.stderr)
+
+
+class IptablesTests(PublishingCase):
+    """Where nft is not installed."""
+
+    async def setUp(self) -> None:
+        def find(name: str) -> str:
+            if name == "nft":
+                raise MissingProgram(name)
+            return find_program(name)
+
+        self.patch(firewall, "find_program", find)
+        await super().setUp()
+
+    async def test_published_and_withdrawn(self) -> None:
+        sandbox = await self.serve(1, request() + request("127.0.0.1", inside=UDP))
+        number, host = sandbox.ports[0].number, self.outside.host
+        for address in ("127.0.0.1", "::1", host):
+            self.assertEqual(await in_thread(talk, address, number), b"hellobye", address)
+        self.assertEqual(await self.out(lambda: talk(host, number)), b"hellobye")
+        self.assertEqual(await inside(sandbox.path, lambda: talk(host, number)), b"hellobye")
+        local = sandbox.ports[2].number
+        self.assertEqual(await in_thread(ask, "127.0.0.1", local), b"hello")
+        self.assertIsNone(await self.out(lambda: ask(host, local)))
+        await self.rig.networks.disconnect(identity(1))
+        self.assertNotIn(f"to:{sandbox.address}", (await rules()).replace("dnat to ", "to:"))
+
+    async def test_after_a_crash(self) -> None:
+        sandbox = await self.serve(1, request())
+        await self.rig.crash()
+        await self.rig.start()
+        number = sandbox.ports[0].number
+        self.assertEqual(await in_thread(talk, "127.0.0.1", number), b"hellobye")
+        listing = await run([find_program("iptables"), "-w", "5", "-t", "nat", "-S", "OUTPUT"])
+        self.assertEqual(listing.stdout.count(f":{TCP.number}\n".encode()), 1)
+
+
+class NoRulesTests(PublishingCase):
+    """Where the server makes no rules (dockerd's ``iptables: false``)."""
+
+    settings = {"firewall": False}
+
+    async def test_everything_goes_through_a_proxy(self) -> None:
+        sandbox = await self.serve(1, request() + request(inside=UDP))
+        for address in ("127.0.0.1", "::1"):
+            number = sandbox.ports[0].number
+            self.assertEqual(await in_thread(talk, address, number), b"hellobye", address)
+            number = sandbox.ports[2].number
+            self.assertEqual(await in_thread(ask, address, number), b"hello", address)
 
 
 class ProxyTests(PublishingCase):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.answers import Answer, Stream
@@ -22,7 +22,7 @@ from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.logoptions import details, policy_of
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.spool.changes import Changes
+from dockerapi.local.containers.spool.changes import Changes, give_up
 from dockerapi.local.containers.spool.files import Cursor, LogFiles
 from dockerapi.local.containers.spool.reader import SpoolReader
 from dockerapi.local.containers.spool.render import Renderer, View
@@ -131,12 +131,16 @@ class LogReader:
     ) -> None:
         files = following.files
         renderer = Renderer(view)
+        if not following.follow:
+            # Who does not follow gets what is there now, and nothing that is written meanwhile.
+            following.end = await in_thread(files.end)
         with await in_thread(SpoolReader, files) as reader:
             if tail is not None:
                 last = following.end
                 if last is None:
                     last = await in_thread(files.end)
                 await in_thread(reader.seek_tail, tail, last)
+            await in_thread(reader.hold)
             while not renderer.past_end:
                 # Where it ended is asked before reading: what it wrote last is read after.
                 end = following.end
@@ -162,13 +166,14 @@ class LogReader:
             if following.end is None and not reader.more():
                 await change
         finally:
-            change.cancel()
+            give_up(change)
 
 
 class Following:
     """One reading of a container's log, and where it ends; a context manager.
 
     :ivar files: the log.
+    :ivar follow: whether it goes on with what is written meanwhile.
     :ivar end: where the reading ends; None while the container may go on.
     """
 
@@ -179,22 +184,18 @@ class Following:
         self.end: Cursor | None = None
         self._container = container
         self._changes = changes
-        self._follow = follow
+        self.follow = follow
         self._exit: Deferred[None] | None = None
 
     def __enter__(self) -> Self:
-        if self._follow:
+        if self.follow:
             self._exit = self._container.next_exit().addCallback(self._ended)
-        else:
-            # Who does not follow gets what is there now, and nothing that is written meanwhile.
-            self.end = self.files.end()
         return self
 
     def __exit__(self, *_: object) -> None:
         exit, self._exit = self._exit, None
         if exit is not None:
-            exit.addErrback(lambda failure: failure.trap(CancelledError))
-            exit.cancel()
+            give_up(exit)
 
     def _ended(self, _: object) -> None:
         # Now, so that nothing of its next run is taken for this one's.

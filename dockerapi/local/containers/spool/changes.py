@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.inotify import IN_MODIFY, INotify
 from twisted.internet.interfaces import IReactorTime
 from twisted.python._inotify import INotifyError
 from twisted.python.filepath import FilePath
+
+T = TypeVar("T")
+
+
+def give_up(waiter: Deferred[T]) -> None:
+    """Wait no more; harmless when `waiter` has fired."""
+    waiter.addErrback(lambda failure: failure.trap(CancelledError))
+    waiter.cancel()
 
 
 class Changes:

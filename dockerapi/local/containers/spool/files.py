@@ -17,6 +17,8 @@ from pathlib import Path
 
 import attrs
 
+from dockerapi.local.host.syscalls import StrPath
+
 #: How much is compressed or inflated at once, in bytes.
 _PIECE = 1024 * 1024
 #: Windows and a head as of gzip(1), for zlib.
@@ -30,6 +32,14 @@ class Cursor:
 
     number: int
     offset: int
+
+
+@attrs.frozen
+class Part:
+    """An open file of a log, perhaps a compressed one."""
+
+    descriptor: int
+    compressed: bool
 
 
 def _go_on() -> bool:
@@ -74,18 +84,38 @@ class LogFiles:
 
     def open(self, number: int) -> int:
         """Return a descriptor of the file `number`, inflated; raise FileNotFoundError."""
+        return self.inflated(self.take(number))
+
+    def take(self, number: int) -> Part:
+        """Return the file `number`, open as it is; raise FileNotFoundError."""
         while True:
             with suppress(FileNotFoundError):
-                return os.open(self._aside(number), os.O_RDONLY | os.O_CLOEXEC)
+                return Part(_open(self._aside(number)), False)
             with suppress(FileNotFoundError):
-                return self._inflated(number)
+                return Part(_open(self._compressed(number)), True)
             if number != self.current():
                 raise FileNotFoundError(f"{self.path}: the part {number} is gone")
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = _open(self.path)
             # It may have been set aside, and the next one made, just before it was opened.
             if number == self.current():
-                return descriptor
+                return Part(descriptor, False)
             os.close(descriptor)
+
+    def inflated(self, part: Part) -> int:
+        """Return a descriptor of what `part` holds, which is not the caller's any more."""
+        if not part.compressed:
+            return part.descriptor
+        with (
+            open(part.descriptor, "rb") as source,
+            tempfile.TemporaryFile(dir=self.path.parent) as target,
+        ):
+            unpacker = zlib.decompressobj(wbits=_GZIP)
+            for piece in _pieces(source.fileno()):
+                while piece:
+                    target.write(unpacker.decompress(piece, _PIECE))
+                    piece = unpacker.unconsumed_tail
+            target.flush()
+            return _open(f"/proc/self/fd/{target.fileno()}")
 
     def is_written(self, descriptor: int) -> bool:
         """Tell whether the open file `descriptor` is the one under the log's own name."""
@@ -178,19 +208,9 @@ class LogFiles:
     def _part(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}{_PART}")
 
-    def _inflated(self, number: int) -> int:
-        """Return a descriptor of an unnamed file with what the compressed file `number` holds."""
-        with (
-            self._compressed(number).open("rb") as source,
-            tempfile.TemporaryFile(dir=self.path.parent) as target,
-        ):
-            unpacker = zlib.decompressobj(wbits=_GZIP)
-            for piece in _pieces(source.fileno()):
-                while piece:
-                    target.write(unpacker.decompress(piece, _PIECE))
-                    piece = unpacker.unconsumed_tail
-            target.flush()
-            return os.open(f"/proc/self/fd/{target.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+def _open(path: StrPath) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _pieces(descriptor: int) -> Iterator[bytes]:

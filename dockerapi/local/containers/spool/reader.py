@@ -1,23 +1,27 @@
 """Reading a log from a cursor on, across all its files.
 
-Rule: nothing is read twice and nothing is left out, whatever is set aside meanwhile; what was
-dropped before it was reached is gone, as for everyone.
+Rule: nothing is read twice and nothing is left out, whatever is set aside meanwhile. What is
+dropped before it is reached is gone, unless the reader holds it.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import attrs
 
-from dockerapi.local.containers.spool.files import Cursor, LogFiles
+from dockerapi.local.containers.spool.files import Cursor, LogFiles, Part
 from dockerapi.local.containers.spool.tail import Tail
+
+#: How many files are held at most.
+_MOST = 64
 
 
 class SpoolReader:
-    """Reads the log of `files`; a context manager. `read` and `seek_tail` block for the disk.
+    """Reads the log of `files`; a context manager. All but `more` and `close` block for the disk.
 
     :ivar cursor: where the next byte comes from. Who keeps it may go on there in another process.
     """
@@ -26,6 +30,7 @@ class SpoolReader:
         self.files = files
         self.cursor = cursor or Cursor(files.first(), 0)
         self._descriptor = -1
+        self._held: dict[int, Part] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -39,10 +44,21 @@ class SpoolReader:
         self.close()
 
     def close(self) -> None:
-        """Close the open file; harmless when there is none."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close what is open; harmless when nothing is."""
+        self._leave()
+        for part in self._held.values():
+            os.close(part.descriptor)
+        self._held.clear()
+
+    def hold(self) -> None:
+        """Keep what there is now from the cursor on readable, though it be dropped meanwhile.
+
+        A descriptor for each file, which is also disk space while the reader is slow.
+        """
+        numbers = [number for number in self.files.numbers() if number >= self.cursor.number]
+        for number in [*numbers, self.files.current()][:_MOST]:
+            with suppress(FileNotFoundError):
+                self._held[number] = self.files.take(number)
 
     def read(self, size: int, end: Cursor | None = None) -> bytes:
         """Return the next 1 to `size` bytes before `end`, or nothing where there are none now."""
@@ -57,7 +73,7 @@ class SpoolReader:
                 # What was written just before it was complete.
                 piece = os.pread(self._descriptor, size, offset)
                 if not piece:
-                    self.close()
+                    self._leave()
                     self.cursor = Cursor(number + 1, 0)
                     continue
             self.cursor = attrs.evolve(self.cursor, offset=offset + len(piece))
@@ -93,15 +109,23 @@ class SpoolReader:
     def _open(self) -> bool:
         """Open the file at the cursor, or the next that is there; False where there is none."""
         while True:
+            number = self.cursor.number
             try:
-                self._descriptor = self.files.open(self.cursor.number)
+                part = self._held.pop(number, None) or self.files.take(number)
             except FileNotFoundError:
-                following = self.files.first(after=self.cursor.number)
-                if following > self.files.current() or not self.cursor.number < following:
+                held = [later for later in self._held if later > number]
+                following = min([*held, self.files.first(after=number)])
+                if not held and following > self.files.current():
                     return False
                 self.cursor = Cursor(following, 0)
-                continue
-            return True
+            else:
+                self._descriptor = self.files.inflated(part)
+                return True
+
+    def _leave(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _is_complete(self) -> bool:
         """Tell whether nothing more can be written to the open file.
@@ -110,4 +134,7 @@ class SpoolReader:
         """
         if self.files.is_written(self._descriptor):
             return False
-        return self.cursor.number + 1 < self.files.current() or self.files.path.exists()
+        following = self.cursor.number + 1
+        return (
+            following in self._held or following < self.files.current() or self.files.path.exists()
+        )

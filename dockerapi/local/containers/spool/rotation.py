@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dockerapi.local.containers.spool.changes import Changes
+from dockerapi.local.containers.spool.changes import Changes, give_up
 from dockerapi.local.containers.spool.ctl import said, say
 from dockerapi.local.containers.spool.files import LogFiles
 from dockerapi.local.host.threads import in_thread, submit
@@ -120,7 +120,7 @@ class Rotation:
                     await change
                     size = await in_thread(files.size)
             finally:
-                change.cancel()
+                give_up(change)
             now = time.monotonic()
             if size >= policy.max_size:
                 await self._rotate(files, ctl, policy)

@@ -53,6 +53,19 @@ class ReaderTests(LogCase):
             self.write(b"four")
             self.assertEqual(rest(reader), b"two four")
 
+    def test_what_is_held_is_read_though_it_was_dropped(self) -> None:
+        for text in (b"one ", b"two ", b"three "):
+            self.write(text)
+            self.rotate(compress=text == b"two ")
+        self.write(b"four ")
+        with SpoolReader(self.files) as reader:
+            self.assertEqual(reader.read(2), b"on")
+            reader.hold()
+            self.rotate()
+            self.files.drop(0)
+            self.write(b"five")
+            self.assertEqual(rest(reader), b"e two three four five")
+
     def test_a_cursor_holds_in_another_process(self) -> None:
         self.write(b"one two ")
         with SpoolReader(self.files) as reader:

@@ -169,7 +169,7 @@ async def launch(
             variables["_OCI_ATTACHPIPE"] = str(socket_is_there.fileno())
             descriptors.append(socket_is_there.fileno())
         with start, line, socket_is_there:
-            process = runtime.spawn(
+            process = await runtime.spawn(
                 argv,
                 env=variables,
                 pass_fds=tuple(descriptors),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dockerapi.local.host.spawn import Process, start_child
+from dockerapi.local.host.spawn import Process, spawned, start_child
 from dockerapi.local.host.syscalls import (
     MountFlag,
     Namespace,
@@ -22,6 +22,7 @@ from dockerapi.local.host.syscalls import (
     umount,
     unshare,
 )
+from dockerapi.local.host.threads import submit
 
 
 class MountNamespace:
@@ -50,7 +51,7 @@ class MountNamespace:
         mount("none", "/", "", MountFlag.REC | MountFlag.SLAVE)
         mount("tmpfs", self._hidden, "tmpfs", MountFlag.NOSUID | MountFlag.NODEV, "size=0,mode=755")
 
-    def spawn(
+    async def spawn(
         self,
         argv: Sequence[StrPath],
         *,
@@ -63,10 +64,8 @@ class MountNamespace:
     ) -> Process:
         """Start a child in the namespace, else as `dockerapi.local.host.spawn.spawn`."""
         streams = (stdin, stdout, stderr)
-        started = self._thread.submit(
-            start_child, argv, streams, env, tuple(pass_fds), directory or self._directory
-        )
-        return Process(started.result())
+        fds, where = tuple(pass_fds), directory or self._directory
+        return await spawned(submit(self._thread, start_child, argv, streams, env, fds, where))
 
     def close(self) -> None:
         """Leave the namespace, which lives on with its children.

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,35 @@ def in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred
     its result is forgotten.
     """
     return submit(_pool, fn, *args, **kwargs)
+
+
+async def finished(work: Deferred[T]) -> T:
+    """Return the result of `work`, also to someone who is cancelled: that is raised only then.
+
+    For work that uses what its caller holds, such as descriptors.
+    """
+    waiter: Deferred[None] = Deferred()
+    results: list[T | Failure] = []
+
+    def tell(result: T | Failure) -> None:
+        results.append(result)
+        if not waiter.called:
+            waiter.callback(None)
+
+    work.addBoth(tell)
+    cancelled: CancelledError | None = None
+    while not results:
+        try:
+            await waiter
+        except CancelledError as error:
+            cancelled = error
+            waiter = Deferred()
+    if cancelled is not None:
+        raise cancelled
+    result = results[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
 
 
 def submit(

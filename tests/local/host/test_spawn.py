@@ -8,12 +8,13 @@ import subprocess
 import sys
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.local.host.pidfd import exit_of, open_process, start_time_of
 from dockerapi.local.host.spawn import OUTPUT_LIMIT, MissingProgram, TimedOut, run, spawn
+from dockerapi.local.host.threads import in_thread
 
 
 class RunTests(TestCase):
@@ -76,6 +77,37 @@ class RunTests(TestCase):
         # Its end is taken up after the kill: nothing of it shall be left in the reactor.
         await deferLater(reactor, 0.2)
 
+    async def test_cancelled_while_it_starts(self) -> None:
+        """The child has its descriptors before whoever gives up can close them."""
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self.addCleanup(os.close, reading)
+        starting = Deferred.fromCoroutine(
+            spawn(["sh", "-c", f"echo here >&{writing}"], pass_fds=(writing,))
+        )
+        starting.cancel()
+        await self.assertFailure(starting, CancelledError)
+        os.close(writing)
+        self.assertEqual(await in_thread(os.read, reading, 100), b"here\n")
+        await deferLater(reactor, 0.2)
+
+    async def test_everything_else_goes_on_until_a_child_is_executed(self) -> None:
+        """A child that hangs before its program is executed holds up nobody here."""
+        pipe = os.path.abspath(self.mktemp())
+        os.mkfifo(pipe)
+        # What the child opens as its input, which it can when somebody writes to it.
+        self.patch(os, "devnull", pipe)
+        running = Deferred.fromCoroutine(run(["true"]))
+        await deferLater(reactor, 0.05)
+        self.assertFalse(running.called)
+        os.close(await in_thread(os.open, pipe, os.O_WRONLY))
+        self.assertEqual((await running).status, 0)
+
+    async def test_what_cannot_be_executed(self) -> None:
+        path = os.path.abspath(self.mktemp())
+        with open(path, "w"):
+            pass
+        await self.assertFailure(Deferred.fromCoroutine(run([path])), PermissionError)
+
     async def test_default_signals(self) -> None:
         done = await run(["sh", "-c", "grep SigIgn /proc/self/status"])
         ignored = int(done.stdout.split()[1], 16)
@@ -86,7 +118,7 @@ class PidfdTests(TestCase):
     timeout = 30
 
     async def test_several_wait(self) -> None:
-        process = spawn(["sleep", "0.1"])
+        process = await spawn(["sleep", "0.1"])
         pidfd = open_process(process.pid, start_time_of(process.pid))
         self.addCleanup(os.close, pidfd)
         first, second = exit_of(pidfd), exit_of(pidfd)
@@ -95,7 +127,7 @@ class PidfdTests(TestCase):
         self.assertEqual(await process.wait(), 0)
 
     async def test_another_process(self) -> None:
-        process = spawn(["sleep", "60"])
+        process = await spawn(["sleep", "60"])
         with self.assertRaises(ProcessLookupError):
             open_process(process.pid, 1)
         process.send(signal.SIGTERM)

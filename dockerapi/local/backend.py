@@ -31,6 +31,7 @@ from dockerapi.local.networks.service import Networks
 from dockerapi.local.ownership import Ownership
 from dockerapi.local.store import Store
 from dockerapi.local.system import Counts, System, SystemSettings
+from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.containers import LogConfig
 
 _DEFAULT_ROOT = "/var/lib/dockerapi"
@@ -89,6 +90,7 @@ class LocalBackend:
             insecure_registries=settings.insecure_registries,
             registry_mirrors=settings.registry_mirrors,
         )
+        self._volumes = Volumes(self._store, self._journal, self._layout, engine)
         self._networks = Networks(
             self._store,
             self._layout,
@@ -157,6 +159,7 @@ class LocalBackend:
         """Register every operation that this engine can do."""
         self._images.register(engine)
         self._networks.register(engine)
+        self._volumes.register(engine)
         self.containers.register(engine)
         self._attachments.register(engine)
         self._logs.register(engine)
@@ -182,6 +185,7 @@ class LocalBackend:
         await self._journal.start()
         await self._system.start()
         await self._images.start()
+        await self._volumes.start()
         await self._networks.start()
         await self.containers.start()
         for container in self.containers.registry:
@@ -200,6 +204,7 @@ class LocalBackend:
         self._execs.stop()
         await self.containers.stop()
         await self._networks.stop()
+        await self._volumes.stop()
         await self._images.stop()
         await self._journal.stop()
         self._store.close()

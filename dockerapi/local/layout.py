@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
 def _checked(identity: str) -> str:
@@ -57,6 +58,11 @@ class Layout:
         return self.root / "containers"
 
     @property
+    def volumes(self) -> Path:
+        """The volumes, each in a directory of its name."""
+        return self.root / "volumes"
+
+    @property
     def containers_run(self) -> Path:
         """What of containers lies on tmpfs."""
         return self.run / "c"
@@ -85,6 +91,12 @@ class Layout:
             raise ValueError(f"not a chain id: {chain_id!r}")
         return self.layers / _checked(identity)
 
+    def volume(self, name: str) -> Path:
+        """Return the directory of a volume; what is in it lies below ``_data``."""
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"not the name of a volume: {name!r}")
+        return self.volumes / name
+
     def container(self, identity: str) -> Path:
         """Return a container's directory under the data root: its own layer, its log."""
         return self.containers / _checked(identity)
@@ -102,7 +114,13 @@ class Layout:
         for path in (self.root, self.run):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o710)
-        for path in (self.blobs / "sha256", self.layers, self.containers, self.tmp):
+        for path in (
+            self.blobs / "sha256",
+            self.layers,
+            self.containers,
+            self.volumes,
+            self.tmp,
+        ):
             path.mkdir(parents=True, exist_ok=True, mode=0o711)
         for path in (self.containers_run, self.netns):
             path.mkdir(parents=True, exist_ok=True, mode=0o711)

@@ -5,6 +5,9 @@ Rule: the class decides, never the text.
 
 from __future__ import annotations
 
+import errno
+import os
+
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -35,6 +38,9 @@ _STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.EngineError, 500),
 )
 
+#: Errors of the host's that are no defect of ours, wherever they are met.
+_HOST = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+
 #: What a client gets of an error that is a defect of ours.
 _DEFECT = "internal server error: the log of the server says more"
 
@@ -58,6 +64,10 @@ def status_and_message(failure: Failure) -> tuple[int, str]:
             return status, getattr(error, "message", "") or str(error)
     if isinstance(error, StreamAborted):
         return 400, f"the request broke off: {error}"
+    if isinstance(error, OSError) and error.errno in _HOST:
+        _log.error("the host failed: {error}", error=error)
+        where = f": {error.filename}" if error.filename else ""
+        return 500, f"{os.strerror(error.errno).lower()}{where}"
     _log.failure("a handler failed", failure=failure)
     return 500, _DEFECT
 

@@ -191,7 +191,6 @@ class LocalBackend:
         for container in self.containers.registry:
             if container.state.running:
                 self._logs.started(container, self.containers.places.watch(container))
-        await self._store.reserve()
 
     async def stop(self) -> None:
         """Let go of what belongs to this process; containers run on."""

@@ -81,7 +81,7 @@ class Journal:
     async def start(self) -> None:
         """Go on where an earlier server ended; call it before anything is published."""
         if not self._limit:
-            await self._store.write(lambda connection: connection.execute("DELETE FROM events"))
+            await self._store.write(_forget_all, essential=True)
             return
         last = await self._store.read(_last_number)
         self._pruned = last
@@ -98,6 +98,8 @@ class Journal:
         change: Callable[[sqlite3.Connection], T],
         events: Iterable[Event] = (),
         apply: Callable[[], None] = lambda: None,
+        *,
+        essential: bool = False,
     ) -> T:
         """Carry out `change` and write `events` in one transaction; return its result.
 
@@ -114,7 +116,7 @@ class Journal:
 
         happened = False
         try:
-            result = await self._store.write(transaction)
+            result = await self._store.write(transaction, essential=essential)
             apply()
             happened = True
         finally:
@@ -165,6 +167,10 @@ class Journal:
         Deferred.fromCoroutine(self.flush()).addErrback(
             lambda failure: self.log.failure("the history was not written", failure=failure)
         )
+
+
+def _forget_all(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM events").close()
 
 
 def _last_number(connection: sqlite3.Connection) -> int:

@@ -21,14 +21,11 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from dockerapi.engine.errors import EngineError, Unavailable
+from dockerapi.local.reserve import Reserve
 
 T = TypeVar("T")
 
 _Work = Callable[[], None]
-
-#: How much of the database and of its log is kept ready for changes on a disk that is full, in
-#: bytes: what a removal writes must always fit.
-_RESERVE = 512 * 1024
 
 
 class StoreError(EngineError):
@@ -44,6 +41,7 @@ class Store:
 
     def __init__(self, path: Path, reactor: IReactorFromThreads | None = None) -> None:
         self._path = path
+        self._reserve = Reserve(path.with_name(f"{path.name}-reserve"))
         self._given_reactor = reactor
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._thread: Thread | None = None
@@ -61,46 +59,46 @@ class Store:
         Raises `EngineError` for a database of a newer schema, and for one that is broken.
         """
         try:
-            # It holds environments; SQLite gives its other files the mode of this one.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._path.chmod(0o600)
-            connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             try:
-                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-                    connection.execute(f"PRAGMA {pragma}")
-                _migrate(connection, self._path)
-            except BaseException:
-                connection.close()
-                raise
+                connection = self._open()
+            except sqlite3.OperationalError:
+                # SQLite needs some files of its own, which a full disk may have no room for.
+                self._reserve.spend()
+                connection = self._open()
         except (sqlite3.Error, OSError) as error:
+            if _room(self._path) < _NEEDED:
+                raise _full(self._path) from error
             raise EngineError(f"the database {self._path} cannot be used: {error}") from error
         self._connection = connection
         self._reactor = self._given_reactor if self._given_reactor is not None else _reactor()
         self._thread = Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
-    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+    def _open(self) -> sqlite3.Connection:
+        # It holds environments; SQLite gives its other files the mode of this one.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._path.chmod(0o600)
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            _migrate(connection, self._path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def write(
+        self, change: Callable[[sqlite3.Connection], T], *, essential: bool = False
+    ) -> T:
         """Run `change` as one transaction in the store's thread; return its result.
 
         What it raises undoes the transaction and is raised here: `StoreFull` and `StoreError` for
-        what is wrong with the disk. It may be run twice, on a disk that is full.
+        what is wrong with the disk. One that is `essential` (it removes, or writes down what has
+        happened) finds room on a disk that is full, too; it may be run twice for that.
         """
-
-        def transaction() -> T:
-            try:
-                return self._transaction(change)
-            except sqlite3.OperationalError as error:
-                if not _is_full(error):
-                    raise
-            # The log can begin again when what is in it is where it belongs.
-            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
-            return self._transaction(change)
-
-        return await self._submit(transaction)
-
-    async def reserve(self) -> None:
-        """Make room in the database's files for a time when the disk is full."""
-        await self._submit(lambda: _reserve(self._connection, self._path))
+        perform = self._essential if essential else self._ordinary
+        return await self._submit(lambda: perform(change))
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` in the store's thread and return its result; raise `StoreError`."""
@@ -113,6 +111,22 @@ class Store:
             self._queue.put(None)
             thread.join()
             self._connection.close()
+
+    def _ordinary(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        if not self._reserve.hold():
+            raise _full(self._path)
+        return self._transaction(change)
+
+    def _essential(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return self._transaction(change)
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+        self._reserve.spend()
+        # The log can begin again when what is in it is where it belongs.
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)").close()
+        return self._transaction(change)
 
     def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -131,10 +145,7 @@ class Store:
         A violated constraint is its change's own matter, and a wrong statement a defect.
         """
         if _is_full(error):
-            return StoreFull(
-                f"no space left on device: the database {self._path} cannot be written; "
-                "free some space, or remove containers or images"
-            )
+            return _full(self._path)
         if getattr(error, "sqlite_errorname", "").startswith(_DISK):
             return StoreError(f"the database {self._path} cannot be used: {error}")
         return error
@@ -169,6 +180,15 @@ def _settle(waiter: Deferred[Any], result: Any) -> None:
         waiter.callback(result)
 
 
+#: What SQLite needs of the disk when it opens a database, in bytes.
+_NEEDED = 256 * 1024
+
+
+def _room(path: Path) -> int:
+    found = os.statvfs(path.parent)
+    return found.f_bavail * found.f_frsize
+
+
 #: What SQLite calls errors that are the disk's, or the file's on it.
 _DISK = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN")
 
@@ -177,20 +197,10 @@ def _is_full(error: sqlite3.DatabaseError) -> bool:
     return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 
 
-def _reserve(connection: sqlite3.Connection, path: Path) -> None:
-    """Grow the database and its log to where they hold `_RESERVE` bytes that are not in use."""
-    (size,) = connection.execute("PRAGMA page_size").fetchone()
-    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-    log = path.with_name(path.name + "-wal")
-    if free * size >= _RESERVE // 2 and log.exists() and log.stat().st_size >= _RESERVE // 2:
-        return
-    connection.executescript(
-        "BEGIN IMMEDIATE;"
-        "CREATE TABLE reserve (bytes BLOB);"
-        f"INSERT INTO reserve VALUES (zeroblob({_RESERVE}));"
-        "DROP TABLE reserve;"
-        "COMMIT;"
-        "PRAGMA wal_checkpoint(PASSIVE);"
+def _full(path: Path) -> StoreFull:
+    return StoreFull(
+        f"no space left on device: the database {path} cannot be written; "
+        "free some space, or remove containers or images"
     )
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from dockerapi.local.backend import bridge_name
 from tests.integration.dockerd import Dockerd
 
 #: How long it may take to start, and to stop, in seconds.
@@ -98,6 +99,13 @@ class Server(Dockerd):
     def import_busybox(self) -> None:
         """Give it the image busybox:latest, of the distribution's busybox-static."""
         self.docker("import", "-", "busybox:latest", stdin=busybox_archive())
+
+    def remove(self) -> None:
+        """End it, and remove what it has; its bridge too, where it could not do that itself."""
+        super().remove()
+        bridge = bridge_name(str(self.directory / "data"))
+        subprocess.run(("ip", "link", "delete", bridge), capture_output=True, check=False)
+        subprocess.run(("nft", "delete", "table", "ip", bridge), capture_output=True, check=False)
 
     def remove_containers(self) -> None:
         """Remove every container."""

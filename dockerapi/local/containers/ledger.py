@@ -51,6 +51,7 @@ class Ledger:
             lambda connection: records.update_state(connection, container.id, state),
             events,
             apply,
+            essential=True,
         )
 
     def accept(self, container: Container, state: State, *events: Event) -> None:
@@ -106,7 +107,10 @@ class Ledger:
         container.removing = True
         try:
             await self._journal.commit(
-                lambda connection: records.delete(connection, container.id), events, apply
+                lambda connection: records.delete(connection, container.id),
+                events,
+                apply,
+                essential=True,
             )
         except BaseException:
             container.removing = False

@@ -72,7 +72,7 @@ class Catalogue:
     async def untag(self, image: Image, references: Iterable[Reference]) -> None:
         """Take names away from an image, and publish each."""
         gone = tuple(references)
-        await self._store.write(lambda db: records.remove(db, None, gone))
+        await self._store.write(lambda db: records.remove(db, None, gone), essential=True)
         known = self.index.get(image.id) or image
         self.index.add(
             attrs.evolve(known, references=tuple(r for r in known.references if r not in gone))
@@ -82,7 +82,9 @@ class Catalogue:
 
     async def forget(self, image: Image) -> None:
         """Remove an image without names, and publish it; its content is not touched."""
-        await self._store.write(lambda db: records.remove(db, image.id, image.references))
+        await self._store.write(
+            lambda db: records.remove(db, image.id, image.references), essential=True
+        )
         self.index.remove(image.id)
         self.publish("delete", image, image.id)
 

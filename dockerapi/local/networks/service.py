@@ -84,7 +84,7 @@ class Networks:
 
         What the host lacks is no error here but noted in `problems`.
         """
-        await self._store.write(self._load)
+        await self._store.write(self._load, essential=True)
         try:
             self._plumbing = plumbing = await submit(self._thread, self._open)
             await self._reconcile_namespaces(plumbing)
@@ -288,7 +288,9 @@ class Networks:
             await self._withdraw(sandbox)
         await self._remove(one.path.name for one in sandboxes if one.path is not None)
         containers = [sandbox.container for sandbox in sandboxes]
-        await self._store.write(lambda connection: records.delete_sandboxes(connection, containers))
+        await self._store.write(
+            lambda connection: records.delete_sandboxes(connection, containers), essential=True
+        )
         for sandbox in sandboxes:
             if self._publisher is not None:
                 self._publisher.release(sandbox)

@@ -24,7 +24,7 @@ from dockerapi.http.head import Head, HeadBuffer, Refused, parse
 from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import Peer
 from dockerapi.http.outgoing import Outgoing
-from dockerapi.http.peer import account_of, has_closed, peer_of
+from dockerapi.http.peer import account_of, has_closed, peer_of, prepare_tcp
 
 if TYPE_CHECKING:
     from dockerapi.http.factory import HTTPFactory
@@ -71,9 +71,8 @@ class HTTPChannel(Protocol):
         transport: Any = self.transport
         self._transport = transport
         self._account = account_of(transport)
-        no_delay = getattr(transport, "setTcpNoDelay", None)
-        if no_delay is not None and isinstance(self._account, str):
-            no_delay(True)
+        if isinstance(self._account, str) and hasattr(transport, "setTcpNoDelay"):
+            prepare_tcp(transport)
         self.out = Outgoing(transport, self._has_room)
         self.send = self.out.send
         self._factory.opened(self)

@@ -17,6 +17,8 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from dockerapi.http.interfaces import Peer
 
 _CREDENTIALS = struct.Struct("3i")
+#: After how many seconds of silence a peer is asked whether it is there, and again (as dockerd).
+_ASK_AFTER = 15
 
 
 def peer_of(transport: ITransport, listener: str) -> Peer:
@@ -41,6 +43,20 @@ def account_of(transport: ITransport) -> object:
     if isinstance(address, IPv4Address | IPv6Address):
         return address.host
     return _unix_peer(transport, "").uid
+
+
+def prepare_tcp(transport: Any) -> None:
+    """Send at once, and notice within minutes when the peer vanishes without a word.
+
+    Without it a raw stream to a machine that was switched off would be held for ever.
+    """
+    while isinstance(transport, TLSMemoryBIOProtocol):
+        transport = transport.transport
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    handle = transport.getHandle()
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_AFTER)
 
 
 def has_closed(descriptor: int) -> bool:

@@ -307,6 +307,16 @@ class TcpTests(ConnectionMixin, TestCase):
         self.assertTrue(client.recv(65536).endswith(b"\r\n\r\n"))
         client.close()
 
+    async def test_a_peer_that_vanishes_is_noticed(self) -> None:
+        listener = await self.serve()
+        client = await in_thread(listener.connect)
+        await in_thread(client.sendall, get(b"/ok"))
+        handle = (await self.arrived)._channel._transport.getHandle()
+        client.close()
+        self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+            self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, option), 15)
+
     async def test_too_many_of_one_peer(self) -> None:
         listener = await self.serve(Limits(connections_per_peer=2))
 

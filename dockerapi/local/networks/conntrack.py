@@ -28,6 +28,21 @@ _ACKED = 0x1 | 0x4  # NLM_F_REQUEST | NLM_F_ACK
 _DUMP = 0x1 | 0x300  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
 
 
+def forget_flows(ports: Collection[int]) -> None:
+    """Have UDP flows to `ports` of this host begin anew; raises OSError.
+
+    It takes the kernel 10 ms to look through its table: call it in a thread.
+    """
+    host, conntrack = Netlink(), Conntrack()
+    try:
+        own = {address.ip for address in host.addresses()}
+        for port in ports:
+            conntrack.forget(port, own)
+    finally:
+        host.close()
+        conntrack.close()
+
+
 class Conntrack:
     """Forgets flows; used by one thread at a time, never the reactor's."""
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import attrs
 
 from dockerapi.local.networks import netlink
-from dockerapi.local.networks.conntrack import Conntrack
 from dockerapi.local.networks.namespaces import is_pinned, make_namespace, remove_namespace
 from dockerapi.local.networks.netlink import Link, Netlink
 from dockerapi.local.networks.nfelements import NfElements
@@ -57,7 +56,6 @@ class Plumbing:
         self._directory = directory
         self._netlink = Netlink()
         self.elements = NfElements(bridge)
-        self._conntrack = Conntrack()
         self._bridge = 0
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
 
@@ -65,7 +63,6 @@ class Plumbing:
         """Close the sockets."""
         self._netlink.close()
         self.elements.close()
-        self._conntrack.close()
 
     def look(self) -> Surroundings:
         """Return what the host uses already."""
@@ -96,12 +93,6 @@ class Plumbing:
     def route_loopback(self) -> None:
         """Let the host's own 127/8 reach containers by the bridge, for published ports."""
         (_SYS / f"ipv4/conf/{self._name}/route_localnet").write_text("1")
-
-    def forget_flows(self, ports: Collection[int]) -> None:
-        """Have UDP flows to `ports` of this host begin anew, as the ports lead elsewhere now."""
-        own = {address.ip for address in self._netlink.addresses()}
-        for port in ports:
-            self._conntrack.forget(port, own)
 
     def remove_bridge(self) -> None:
         """Delete the bridge, if it is ours and nobody put a link of another kind on it."""

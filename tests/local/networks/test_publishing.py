@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from dockerapi.local.networks import firewall
 from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.model.containers import PortBinding
 from dockerapi.model.ports import Port, PortRequest, requested_ports
-from tests.local.networks.support import Outside, Rig, identity, inside, link, rules
+from tests.local.networks.support import Outside, Rig, identity, inside, link, rules, until
 from tests.local.networks.traffic import TCP, UDP, Echo, ask, reaches, talk
 
 
@@ -78,15 +79,19 @@ class ReachTests(PublishingCase):
         number = sandbox.ports[0].number
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(1)
-            for turn in range(3):
-                if turn == 1:
-                    await self.rig.networks.disconnect(identity(1))
-                elif turn == 2:
-                    await self.serve(2, request("", str(number), inside=UDP))
+
+            def send() -> bool:
                 # An error of the one before is told by what comes next.
                 client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 client.sendto(b"hello", (self.outside.host, number))
-            self.assertEqual(await in_thread(client.recv, 99), b"hello")
+                return bool(select.select([client], [], [], 0)[0])
+
+            send()
+            await self.rig.networks.disconnect(identity(1))
+            send()
+            await self.serve(2, request("", str(number), inside=UDP))
+            await until(send)
+            self.assertEqual(client.recv(99), b"hello")
 
     async def test_containers_reach_each_other_and_themselves_by_the_host(self) -> None:
         sandbox = await self.serve(1, request())

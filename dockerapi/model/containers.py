@@ -103,6 +103,20 @@ class Device(Struct, rename="pascal"):
     cgroup_permissions: str = ""
 
 
+class WeightDevice(Struct, rename="pascal"):
+    """A device of the host and its weight for block I/O."""
+
+    path: str = ""
+    weight: int = 0
+
+
+class ThrottleDevice(Struct, rename="pascal"):
+    """A device of the host and what may be read or written in a second: bytes or operations."""
+
+    path: str = ""
+    rate: int = 0
+
+
 class BindOptions(Struct, rename="pascal"):
     """How a directory of the host is mounted."""
 
@@ -111,6 +125,28 @@ class BindOptions(Struct, rename="pascal"):
     create_mountpoint: bool = False
     read_only_non_recursive: bool = False
     read_only_force_recursive: bool = False
+
+
+class DriverConfig(Struct, rename="pascal"):
+    """The driver of a volume, and its options."""
+
+    name: str = ""
+    options: dict[str, str] | None = None
+
+
+class VolumeOptions(Struct, rename="pascal"):
+    """What a volume is to be, where it is made for a container, and what of it is mounted."""
+
+    no_copy: bool = False
+    labels: dict[str, str] | None = None
+    driver_config: DriverConfig | None = None
+    subpath: str = ""
+
+
+class ImageOptions(Struct, rename="pascal"):
+    """What of an image is mounted."""
+
+    subpath: str = ""
 
 
 class TmpfsOptions(Struct, rename="pascal"):
@@ -130,7 +166,8 @@ class Mount(Struct, rename="pascal"):
     read_only: bool = False
     consistency: str = ""
     bind_options: BindOptions | None = None
-    volume_options: dict[str, Any] | None = None
+    volume_options: VolumeOptions | None = None
+    image_options: ImageOptions | None = None
     tmpfs_options: TmpfsOptions | None = None
 
 
@@ -182,13 +219,13 @@ class HostConfig(Struct, rename="pascal"):
     nano_cpus: int = 0
     cgroup_parent: str = ""
     blkio_weight: int = 0
-    blkio_weight_device: list[dict[str, Any]] | None = None
-    blkio_device_read_bps: list[dict[str, Any]] | None = None
-    blkio_device_write_bps: list[dict[str, Any]] | None = None
-    blkio_device_read_iops: list[dict[str, Any]] | None = field(
+    blkio_weight_device: list[WeightDevice] | None = None
+    blkio_device_read_bps: list[ThrottleDevice] | None = None
+    blkio_device_write_bps: list[ThrottleDevice] | None = None
+    blkio_device_read_iops: list[ThrottleDevice] | None = field(
         default=None, name="BlkioDeviceReadIOps"
     )
-    blkio_device_write_iops: list[dict[str, Any]] | None = field(
+    blkio_device_write_iops: list[ThrottleDevice] | None = field(
         default=None, name="BlkioDeviceWriteIOps"
     )
     cpu_period: int = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
+from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
@@ -37,7 +38,7 @@ class Cleaner:
     async def after_end(self, container: Container, *, by_force: bool = False) -> None:
         """Take away what only a container that runs needs; `by_force` kills what is left in it."""
         try:
-            private = container.host_config.pid_mode != "host" and not by_force
+            private = not container.host_config.pid_mode and not by_force
             await self._forget_state(container, by_hand=private)
         except Exception:
             self.log.failure("the runtime keeps the container {id}", id=container.id)
@@ -54,7 +55,8 @@ class Cleaner:
     async def _forget_state(self, container: Container, *, by_hand: bool) -> None:
         if self._toolbox.tools is not None:
             runtime = self._toolbox.tools.runtime_of(container.id)
-            await runtime.delete(container.id, by_hand=by_hand)
+            cgroup = cgroup_path(container.id, container.host_config)
+            await runtime.delete(container.id, cgroup, by_hand=by_hand)
 
     def _release(self, container: Container) -> None:
         """Unmount the root, and tell `reconcile` that no process is left to account for."""

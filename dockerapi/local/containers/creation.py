@@ -16,14 +16,16 @@ from typing import Any
 import attrs
 import msgspec
 
-from dockerapi.engine.errors import InvalidParameter, NotFound, NotSupported
+from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.health.health import inherited
 from dockerapi.local.containers.logoptions import check_options
 from dockerapi.local.containers.mounts import parse_mounts
+from dockerapi.local.containers.namespaces import check_modes
 from dockerapi.local.containers.needs import Image
 from dockerapi.local.containers.networking import (
     check_networking,
+    checked_mac,
     exposed_with_bindings,
     network_warnings,
 )
@@ -35,6 +37,7 @@ from dockerapi.local.containers.resources import (
 from dockerapi.local.containers.restarting import check_policy
 from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
+from dockerapi.local.containers.security.profiles import parse_profile
 from dockerapi.local.containers.security.workdir import check_workdir
 from dockerapi.local.containers.security.zeros import refuse_zero_bytes
 from dockerapi.local.containers.signals import parse_signal
@@ -56,14 +59,7 @@ _MILLISECOND = 1_000_000
 _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
 #: What is kept and shown, and has no effect yet: fields of HostConfig, then of ContainerConfig.
-_WITHOUT_EFFECT = (
-    *("volume_driver", "volumes_from", "links", "cgroup"),
-    *("annotations", "storage_opt", "userns_mode", "cgroup_parent", "blkio_weight"),
-    *("blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps"),
-    *("blkio_device_read_iops", "blkio_device_write_iops", "cpu_realtime_period"),
-    *("cpu_realtime_runtime", "device_requests", "cpu_count", "cpu_percent", "io_maximum_iops"),
-    *("io_maximum_bandwidth",),
-)
+_WITHOUT_EFFECT = ("volume_driver", "volumes_from", "links")
 
 
 def new_container(
@@ -84,6 +80,7 @@ def new_container(
     host, warnings = adapt_resources(host, support)
     host = _with_defaults(host, support)
     config.exposed_ports = exposed_with_bindings(config, host)
+    config.mac_address = checked_mac(request.body)
     if not config.hostname:
         config.hostname = gethostname() if host.network_mode == "host" else identity[:12]
     container = Container(
@@ -153,25 +150,23 @@ def check_body(config: ContainerConfig, host: HostConfig) -> None:
     _check_policy(host)
     check_resources(host)
     granted_capabilities(host)
-    SecurityOptions.parse(host.security_opt or ())
+    options = SecurityOptions.parse(host.security_opt or ())
+    if options.seccomp_profile:
+        parse_profile(options.seccomp_profile)
     device_rules((), host.device_cgroup_rules or (), host.privileged)
     parse_mounts(host)
     check_networking(config, host)
-    _check_modes(host)
+    check_modes(host)
+    _check_refused(host)
     refuse_zero_bytes(config, host)
 
 
-def _check_modes(host: HostConfig) -> None:
-    """Raise for namespaces that cannot be; `NotSupported` for another container's."""
-    for mode in (host.ipc_mode, host.pid_mode):
-        if mode.startswith("container:"):
-            raise NotSupported(f"sharing a namespace ({mode}) is not supported by this engine")
-    for kind, mode in (("IPC", host.ipc_mode), ("PID", host.pid_mode), ("UTS", host.uts_mode)):
-        allowed = ("", "host", *(("private", "shareable", "none") if kind == "IPC" else ()))
-        if mode not in allowed:
-            raise InvalidParameter(f"invalid {kind} mode: {mode}")
-    if host.cgroupns_mode not in ("", "host", "private"):
-        raise InvalidParameter(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
+def _check_refused(host: HostConfig) -> None:
+    """Raise for what dockerd has and this engine cannot do."""
+    if host.storage_opt:
+        raise InvalidParameter(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+        )
 
 
 def _check_config(config: ContainerConfig) -> None:
@@ -246,14 +241,10 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     yield from network_warnings(host)
     if body.host_config is not None and body.host_config.runtime:
         yield _without_effect("HostConfig.Runtime")
-    if host.memory_swappiness not in (None, -1):
-        yield _without_effect("HostConfig.MemorySwappiness")
     for option in SecurityOptions.parse(host.security_opt or ()).ignored:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")
     for destination in (*(config.volumes or ()), *container.mounts.volumes):
         yield f"volumes are not supported yet: {destination} is part of the container itself"
-    if config.mac_address:
-        yield _without_effect("MacAddress")
     yield from _ignored_endpoints(host, body)
 
 
@@ -263,7 +254,7 @@ def _ignored_endpoints(host: HostConfig, body: CreateBody) -> Iterator[str]:
     for network, endpoint in endpoints.items():
         if network not in (host.network_mode, "default"):
             yield _without_effect(f"NetworkingConfig.EndpointsConfig {network}")
-        elif any((endpoint or {}).values()):
+        elif any(value for name, value in (endpoint or {}).items() if name != "MacAddress"):
             yield _without_effect(f"NetworkingConfig.EndpointsConfig settings of {network}")
 
 

@@ -12,6 +12,7 @@ from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
+from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.container import Container, Exit, Status
 from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.creation import (
@@ -28,6 +29,7 @@ from dockerapi.local.containers.listing import Listing, disk_usage
 from dockerapi.local.containers.logoptions import with_default
 from dockerapi.local.containers.mounts import check_sources
 from dockerapi.local.containers.names import choose_name
+from dockerapi.local.containers.namespaces import resolve_modes
 from dockerapi.local.containers.needs import Images
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
@@ -118,6 +120,7 @@ class Operations:
             await in_thread(check_sources, request.body.host_config)
         if request.body.host_config is not None:
             resolve_joined(request.body.host_config, self._registry)
+            resolve_modes(request.body.host_config, self._registry)
         name = name or choose_name(self._registry.taken)
         container, warnings = new_container(
             request, image, name, str(job.principal), cgroup_support()
@@ -224,7 +227,10 @@ class Operations:
         request = await job.request(TopRequest)
         container = self._registry.get(request.container)
         check(Operation.INSIDE, container, request.container)
-        return await top(container.id, container.state.pid, request.arguments)
+        cgroup = cgroup_path(container.id, container.host_config)
+        answer = await top(cgroup, container.state.pid, request.arguments)
+        self._ledger.publish(container, "top")
+        return answer
 
     async def prune(self, job: Job) -> Answer:
         """Answer ContainerPrune: remove what does not run."""

@@ -15,10 +15,10 @@ from typing import Any
 from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
+from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
 from dockerapi.local.containers.runtime import RUNTIMES, Runtime, plain
 from dockerapi.local.containers.security.seccomp import default_profile
-from dockerapi.local.containers.spec import CGROUP_PARENT
 from dockerapi.local.host.spawn import MissingProgram, Spawner, find_program, run, spawn
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.layout import Layout
@@ -73,7 +73,7 @@ async def try_runtime(runtime: Runtime, layout: Layout, conmon: str) -> str:
     except OSError as error:
         return str(error)
     finally:
-        await runtime.delete(identity, by_hand=False)
+        await runtime.delete(identity, cgroup_path(identity), by_hand=False)
         await in_thread(shutil.rmtree, bundle, ignore_errors=True)
     return "it made a container without a command"
 
@@ -102,7 +102,7 @@ def _configuration(identity: str) -> dict[str, Any]:
         ],
         "linux": {
             "namespaces": [{"type": kind} for kind in kinds],
-            "cgroupsPath": f"/{CGROUP_PARENT}/{identity}",
+            "cgroupsPath": f"/{cgroup_path(identity)}",
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
             "seccomp": default_profile(()),
         },

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers import records
+from dockerapi.local.containers.cgroups import cgroup_path, holds, remove_cgroups
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.joining import join_again
@@ -29,8 +30,7 @@ from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories, remove, unmount_root
-from dockerapi.local.containers.runtime import RUNTIMES, Runtime, remove_cgroups
-from dockerapi.local.containers.spec import CGROUP_PARENT
+from dockerapi.local.containers.runtime import RUNTIMES, Runtime
 from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.transitions import moved
 from dockerapi.local.host.pidfd import exit_of, open_process, start_time_of
@@ -94,7 +94,7 @@ class Reconciliation:
             return False
         if made <= container.state.finished_at or self._waits(container.id, pid):
             return False
-        start_time = start_time_of(pid) if _belongs(pid, container.id) else None
+        start_time = start_time_of(pid) if holds(container.id, pid) else None
         if start_time is None and not watch.exit_file.exists():
             return False
         container.state = moved(
@@ -162,7 +162,7 @@ class Reconciliation:
         """Have the runtime forget a container, and kill what is left in it, where it knows it."""
         runtime = self._runtime_of(identity)
         if runtime is not None and (runtime.root / identity).exists():
-            await runtime.delete(identity, by_hand=False)
+            await runtime.delete(identity, cgroup_path(identity), by_hand=False)
 
     def _runtime_of(self, identity: str) -> Runtime | None:
         """Return the runtime of a container; None where it is not installed any more."""
@@ -171,14 +171,6 @@ class Reconciliation:
         except EngineError as error:
             _log.warn("the container {id}: {reason}", id=identity, reason=error.message)
             return None
-
-
-def _belongs(pid: int, identity: str) -> bool:
-    """Tell whether a process is in the cgroup of the container `identity`."""
-    try:
-        return f"/{CGROUP_PARENT}/{identity}" in Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return False
 
 
 def _name_of(pid: int) -> str | None:
@@ -211,7 +203,7 @@ def _remove_execs(directories: Directories, living: Collection[str]) -> None:
 
 
 def _sweep(layout: Layout, identity: str) -> None:
-    remove_cgroups(identity)
+    remove_cgroups(cgroup_path(identity))
     for name in RUNTIMES:
         shutil.rmtree(layout.run / name / identity, ignore_errors=True)
     remove(Directories.of(layout, identity))

@@ -14,11 +14,14 @@ import attrs
 import msgspec
 
 from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.containers.blockio import block_spec, check_blocks, unsupported_weights
 from dockerapi.model.containers import HostConfig
 
 _LEAST_MEMORY = 6 * 1024 * 1024
 _PERIOD = 100_000
 _BILLION = 1_000_000_000
+#: More than any kernel has; a range beyond is not spelled out.
+_MOST_PROCESSORS = 8191
 
 
 @attrs.frozen
@@ -26,6 +29,8 @@ class CgroupSupport:
     """What the host's cgroups can limit.
 
     :ivar unified: whether there is version 2 alone.
+    :ivar weights: whether block I/O has weights; `swappiness`: whether memory has it;
+        `realtime`: whether processor time can be given to real-time tasks.
     """
 
     unified: bool
@@ -34,6 +39,9 @@ class CgroupSupport:
     cpu: bool
     cpuset: bool
     pids: bool
+    weights: bool
+    swappiness: bool
+    realtime: bool
 
 
 @cache
@@ -45,7 +53,8 @@ def cgroup_support() -> CgroupSupport:
             found = set(file.read().split())
         memory = "memory" in found
         return CgroupSupport(
-            True, memory, memory, "cpu" in found, "cpuset" in found, "pids" in found
+            *(True, memory, memory, "cpu" in found, "cpuset" in found, "pids" in found),
+            *("io" in found, False, False),
         )
 
     def has(name: str) -> bool:
@@ -58,6 +67,9 @@ def cgroup_support() -> CgroupSupport:
         has("cpu/cpu.cfs_quota_us"),
         has("cpuset/cpuset.cpus"),
         has("pids/cgroup.procs"),
+        has("blkio/blkio.weight"),
+        has("memory/memory.swappiness"),
+        has("cpu/cpu.rt_runtime_us"),
     )
 
 
@@ -77,6 +89,21 @@ def check_resources(host: HostConfig, *, update: bool = False) -> None:
         raise InvalidParameter(
             "Minimum memory limit can not be less than memory reservation limit, see usage"
         )
+    if host.oom_score_adj < -1000 or host.oom_score_adj > 1000:
+        raise InvalidParameter(
+            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    if host.memory_swappiness is not None and not -1 <= host.memory_swappiness <= 100:
+        raise InvalidParameter(
+            f"Invalid value: {host.memory_swappiness}, valid memory swappiness range is 0-100"
+        )
+    _check_processors(host)
+    check_blocks(host)
+    if host.shm_size < 0:
+        raise InvalidParameter("SHM size can not be less than 0")
+
+
+def _check_processors(host: HostConfig) -> None:
     if host.nano_cpus and (host.cpu_period or host.cpu_quota):
         given = "CPU Period" if host.cpu_period else "CPU Quota"
         raise InvalidParameter(f"Conflicting options: Nano CPUs and {given} cannot both be set")
@@ -91,12 +118,46 @@ def check_resources(host: HostConfig, *, update: bool = False) -> None:
         )
     if 0 < host.cpu_quota < 1000:
         raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    if host.oom_score_adj < -1000 or host.oom_score_adj > 1000:
+    if (host.cpu_realtime_period or host.cpu_realtime_runtime) and not cgroup_support().realtime:
+        raise InvalidParameter("kernel does not support CPU real-time scheduler")
+    if 0 < host.cpu_realtime_period < host.cpu_realtime_runtime:
+        raise InvalidParameter("cpu real-time runtime cannot be higher than cpu real-time period")
+    check_set(host.cpuset_cpus, "CPUs", "/sys/devices/system/cpu/online")
+    check_set(host.cpuset_mems, "memory nodes", "/sys/devices/system/node/online")
+
+
+def check_set(wanted: str, kind: str, path: str) -> None:
+    """Raise `InvalidParameter` where `wanted`, as in ``0-2,7``, is not all in the file `path`."""
+    if not wanted:
+        return
+    try:
+        asked = parse_set(wanted)
+    except ValueError:
+        title = "cpuset.cpus" if kind == "CPUs" else "cpuset.mems"
+        raise InvalidParameter(f"Invalid value {wanted} for {title}") from None
+    try:
+        with open(path, encoding="ascii") as file:
+            available = file.read().strip()
+    except OSError:
+        return
+    if not asked <= parse_set(available):
         raise InvalidParameter(
-            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+            f"Requested {kind} are not available - requested {wanted}, available: {available}"
         )
-    if host.shm_size < 0:
-        raise InvalidParameter("SHM size can not be less than 0")
+
+
+def parse_set(text: str) -> set[int]:
+    """Read a list of numbers and ranges, as in ``0-2,7``; raise ValueError."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 12:
+            raise ValueError(part)
+        low, high = int(first), int(last or first)
+        if not low <= high <= _MOST_PROCESSORS:
+            raise ValueError(part)
+        found.update(range(low, high + 1))
+    return found
 
 
 def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
@@ -142,6 +203,16 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
     if host.oom_kill_disable and support.unified:
         warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
         changes["oom_kill_disable"] = None
+    if host.memory_swappiness not in (None, -1) and not support.swappiness:
+        warnings.append(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not "
+            "mounted. Memory swappiness discarded."
+        )
+        changes["memory_swappiness"] = None
+    if not support.weights:
+        unset, told = unsupported_weights(host)
+        changes |= unset
+        warnings += told
     return msgspec.structs.replace(host, **changes), warnings
 
 
@@ -154,7 +225,10 @@ def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfi
 
 
 def resources_spec(host: HostConfig) -> dict[str, Any]:
-    """Return ``linux.resources`` without its devices."""
+    """Return ``linux.resources`` without its devices.
+
+    Raises `EngineError` for a device that block I/O is limited on and that there is not.
+    """
     memory = _set(
         limit=host.memory,
         reservation=host.memory_reservation,
@@ -172,8 +246,12 @@ def resources_spec(host: HostConfig) -> dict[str, Any]:
         quota=quota,
         cpus=host.cpuset_cpus,
         mems=host.cpuset_mems,
+        realtimePeriod=host.cpu_realtime_period,
+        realtimeRuntime=host.cpu_realtime_runtime,
     )
-    resources = _set(memory=memory, cpu=cpu)
+    if host.memory_swappiness is not None and host.memory_swappiness >= 0:
+        memory["swappiness"] = host.memory_swappiness
+    resources = _set(memory=memory, cpu=cpu, blockIO=block_spec(host))
     # 0 and less mean no limit, which a new cgroup has; crun does not know -1.
     if host.pids_limit and host.pids_limit > 0:
         resources["pids"] = {"limit": host.pids_limit}

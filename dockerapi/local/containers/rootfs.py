@@ -18,13 +18,14 @@ import attrs
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import MountPoint, make_sources
+from dockerapi.local.containers.namespaces import Joined, shares_ipc
 from dockerapi.local.containers.security.devices import all_devices, host_devices
 from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.containers.spec import Root
 from dockerapi.local.containers.users import resolve_user
 from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
-from dockerapi.local.host.syscalls import UnmountFlag, umount
+from dockerapi.local.host.syscalls import MountFlag, UnmountFlag, mount, umount
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.files import hostname_text, hosts_text, is_stub, resolv_text
 from dockerapi.local.networks.sandbox import Sandbox
@@ -66,6 +67,11 @@ class Directories:
     def merged(self) -> Path:
         """The root file system, while it is mounted."""
         return self.home / "merged"
+
+    @property
+    def shm(self) -> Path:
+        """Its /dev/shm, where other containers may join it."""
+        return self.home / "shm"
 
     @property
     def log(self) -> Path:
@@ -127,11 +133,13 @@ def prepare(
     layout: Layout,
     sandbox: Sandbox,
     namespace: Path | None,
+    joined: Joined,
     host: Host,
 ) -> Root:
     """Make everything that a start needs on disk, and return what was found out.
 
-    `namespace` is the name under which the runtime finds the network namespace of `sandbox`.
+    `namespace` is the name under which the runtime finds the network namespace of `sandbox`;
+    `joined` names other namespaces that are not its own.
 
     Raises `InvalidParameter` for what the client got wrong, `EngineError` and OSError for the
     rest. What was made stays: `unmount_root` and `remove` take it away.
@@ -147,6 +155,8 @@ def prepare(
         make_directories(directories.merged, destination)
     if config.working_dir:
         make_workdir(directories.merged, config.working_dir)
+    if shares_ipc(options):
+        _mount_shm(directories.shm, options.shm_size)
     _make_destinations(directories.merged, container.mounts.points)
     devices = host_devices(options.devices or ())
     init = None
@@ -163,6 +173,7 @@ def prepare(
         devices=all_devices() + devices if options.privileged else devices,
         init=init,
         unified=host.unified,
+        joined=joined,
     )
 
 
@@ -251,10 +262,19 @@ def _text(path: Path) -> str:
         return ""
 
 
+def _mount_shm(path: Path, size: int) -> None:
+    """Mount a /dev/shm that other containers can join, where there is none yet."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    if not os.path.ismount(path):
+        flags = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
+        mount("shm", path, "tmpfs", flags, f"mode=1777,size={size}")
+
+
 def unmount_root(directories: Directories) -> None:
-    """Take the root's mount away; nothing happens where there is none."""
-    with suppress(FileNotFoundError, OSError):
-        umount(directories.merged, UnmountFlag.DETACH)
+    """Take the mounts of a container away; nothing happens where there are none."""
+    for path in (directories.merged, directories.shm):
+        with suppress(FileNotFoundError, OSError):
+            umount(path, UnmountFlag.DETACH)
 
 
 def remove(directories: Directories) -> None:

@@ -6,11 +6,9 @@ with this runtime, and else by the runtime itself.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import attrs
 from twisted.internet.defer import DeferredList
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
-from dockerapi.local.containers.spec import CGROUP_PARENT
+from dockerapi.local.containers.cgroups import remove_cgroups
 from dockerapi.local.host.pidfd import exit_of, until_readable
 from dockerapi.local.host.spawn import Completed, Spawner, run, spawn
 from dockerapi.local.host.threads import in_thread
@@ -26,7 +24,6 @@ from dockerapi.local.host.threads import in_thread
 #: In the order in which they are tried; each keeps its state in a directory of its name.
 RUNTIMES = ("crun", "runc")
 
-_CGROUPS = Path("/sys/fs/cgroup")
 _LOGFMT = re.compile(r'level=error msg="((?:[^"\\]|\\.)*)"')
 _CRUN_NOT_OPENED = re.compile(r"^open executable: (?:Operation not permitted|Permission denied)$")
 _CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found in \$PATH(?:: .*)?")
@@ -134,18 +131,18 @@ class Runtime:
             return
         await self.check("start", identity)
 
-    async def delete(self, identity: str, *, by_hand: bool) -> None:
-        """Forget a container that has ended: its state and its cgroups.
+    async def delete(self, identity: str, cgroup: str, *, by_hand: bool) -> None:
+        """Forget a container that has ended: its state and its cgroup.
 
         `by_hand` does without a child; else the runtime does it, and kills what is left in it.
         """
-        if not by_hand or not await in_thread(self._delete_by_hand, identity):
+        if not by_hand or not await in_thread(self._delete_by_hand, identity, cgroup):
             await self.call("delete", "--force", identity)
-            await in_thread(self._delete_by_hand, identity)
+            await in_thread(self._delete_by_hand, identity, cgroup)
 
-    def _delete_by_hand(self, identity: str) -> bool:
+    def _delete_by_hand(self, identity: str, cgroup: str) -> bool:
         """Remove cgroups and state; False where processes are left in a cgroup."""
-        if not remove_cgroups(identity):
+        if not remove_cgroups(cgroup):
             return False
         shutil.rmtree(self.root / identity, ignore_errors=True)
         return True
@@ -196,30 +193,3 @@ def _holds_a_word(descriptor: int) -> bool:
         return bool(os.read(descriptor, 1))
     except BlockingIOError:
         return False
-
-
-def remove_cgroups(identity: str, tries: int = 20) -> bool:
-    """Remove the cgroups of a container; False where processes are left in one.
-
-    Blocks: up to 0.1 s while the kernel lets go of the last process.
-    """
-    parents = [_CGROUPS, *(entry for entry in _CGROUPS.iterdir() if entry.is_dir())]
-    for parent in parents:
-        path = parent / CGROUP_PARENT / identity
-        for attempt in range(tries):
-            try:
-                _remove_tree(path)
-                break
-            except FileNotFoundError:
-                break
-            except OSError as error:
-                if error.errno != errno.EBUSY or attempt == tries - 1:
-                    return False
-                time.sleep(0.005)
-    return True
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a cgroup with those that the container made in it (files cannot be removed)."""
-    for folder, _, _ in os.walk(path, topdown=False):
-        os.rmdir(folder)

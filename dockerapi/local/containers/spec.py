@@ -13,13 +13,16 @@ from typing import Any
 
 import attrs
 
+from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts import MountPoint
+from dockerapi.local.containers.namespaces import Joined
 from dockerapi.local.containers.resources import resources_spec, rlimits
 from dockerapi.local.containers.security import capabilities, paths
 from dockerapi.local.containers.security.apparmor import profile_of
 from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
+from dockerapi.local.containers.security.profiles import custom_profile
 from dockerapi.local.containers.security.seccomp import default_profile
 from dockerapi.local.containers.users import User
 from dockerapi.model.containers import HostConfig, as_words
@@ -28,8 +31,6 @@ from dockerapi.model.containers import HostConfig, as_words
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Where the init program is seen inside a container.
 INIT_PATH = "/sbin/docker-init"
-#: The parent of all containers' cgroups.
-CGROUP_PARENT = "dockerapi"
 _DEFAULT_SHM = 64 * 1024 * 1024
 
 
@@ -45,6 +46,7 @@ class Root:
     :ivar devices: devices of the host given to it, as `host_devices` returns them.
     :ivar init: the program on the host that becomes its first process, or None.
     :ivar unified: whether the host has cgroups v2 alone.
+    :ivar joined: namespaces of other containers that it joins.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Root:
     devices: Sequence[Mapping[str, Any]] = ()
     init: str | None = None
     unified: bool = False
+    joined: Joined = attrs.field(factory=Joined)
 
 
 def runtime_spec(container: Container, root: Root) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def runtime_spec(container: Container, root: Root) -> dict[str, Any]:
         "root": {"path": str(root.path), "readonly": host.readonly_rootfs},
         "mounts": _mounts(host, root),
         "linux": _linux(host, root, container.id),
+        "annotations": dict(host.annotations or {}),
     }
     if host.uts_mode != "host":
         spec["hostname"] = config.hostname
@@ -157,6 +161,8 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
     ]
     if host.ipc_mode == "host":
         mounts.append(_bind(Path("/dev/shm"), "/dev/shm"))
+    elif root.joined.shm is not None:
+        mounts.append(_bind(root.joined.shm, "/dev/shm"))
     elif host.ipc_mode != "none":
         size = f"size={host.shm_size or _DEFAULT_SHM}"
         shm = _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", size)
@@ -187,7 +193,7 @@ def _linux(host: HostConfig, root: Root, identity: str) -> dict[str, Any]:
     options = SecurityOptions.parse(host.security_opt or ())
     linux: dict[str, Any] = {
         "namespaces": _namespaces(host, root),
-        "cgroupsPath": f"/{CGROUP_PARENT}/{identity}",
+        "cgroupsPath": f"/{cgroup_path(identity, host)}",
         "resources": {
             **resources_spec(host),
             "devices": device_rules(root.devices, host.device_cgroup_rules or (), host.privileged),
@@ -202,11 +208,17 @@ def _linux(host: HostConfig, root: Root, identity: str) -> dict[str, Any]:
         linux["maskedPaths"] = masked_paths(host)
         linux["readonlyPaths"] = readonly_paths(host)
         if not options.seccomp_unconfined:
-            linux["seccomp"] = default_profile(granted_capabilities(host))
+            linux["seccomp"] = _seccomp(options, granted_capabilities(host))
     if any(point.propagation in ("shared", "rshared", "slave", "rslave") for point in root.mounts):
         shared = any("shared" in point.propagation for point in root.mounts)
         linux["rootfsPropagation"] = "shared" if shared else "slave"
     return linux
+
+
+def _seccomp(options: SecurityOptions, capabilities: Sequence[str]) -> dict[str, Any]:
+    if options.seccomp_profile:
+        return custom_profile(options.seccomp_profile, capabilities)
+    return default_profile(capabilities)
 
 
 def masked_paths(host: HostConfig) -> list[str]:
@@ -226,12 +238,16 @@ def _namespaces(host: HostConfig, root: Root) -> list[dict[str, str]]:
     if host.uts_mode != "host":
         namespaces.append({"type": "uts"})
     if host.pid_mode != "host":
-        namespaces.append({"type": "pid"})
+        namespaces.append(_namespace("pid", root.joined.pid))
     if host.ipc_mode != "host":
-        namespaces.append({"type": "ipc"})
+        namespaces.append(_namespace("ipc", root.joined.ipc))
     if host.cgroupns_mode == "private":
         namespaces.append({"type": "cgroup"})
     return namespaces
+
+
+def _namespace(kind: str, path: Path | None) -> dict[str, str]:
+    return {"type": kind} if path is None else {"type": kind, "path": os.fspath(path)}
 
 
 def _sysctls(host: HostConfig, root: Root) -> dict[str, str]:

@@ -19,12 +19,14 @@ from twisted.internet.defer import Deferred
 from dockerapi.local.containers.conmon import Monitored, RuntimeFailed, Watch, launch
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.joining import join_names, joined_container, owner_of_files
+from dockerapi.local.containers.namespaces import Joined, join
 from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import prepare
 from dockerapi.local.containers.runtime import start_error
 from dockerapi.local.containers.security.filters import ANNOTATION, compiled
+from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.spec import runtime_spec
 from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.host.pidfd import open_process, start_time_of
@@ -88,9 +90,15 @@ class Starter:
         """Make the process, which waits to be let go."""
         sandbox = await self._join(container) or await self._connect(container)
         layers = await self._places.layers(container)
+        joined = join(container, self._registry, lambda one: self._places.directories(one).shm)
         with ExitStack() as stack:
+            joined = attrs.evolve(
+                joined, pid=_by_descriptor(stack, joined.pid), ipc=_by_descriptor(stack, joined.ipc)
+            )
             namespace = _by_descriptor(stack, sandbox.path)
-            await in_thread(self._write_bundle, container, layers, sandbox, namespace, tools)
+            await in_thread(
+                self._write_bundle, container, layers, sandbox, namespace, joined, tools
+            )
             try:
                 return await launch(watch, tools.conmon, tools.runtime)
             except RuntimeFailed as failed:
@@ -101,12 +109,13 @@ class Starter:
         config, host = container.config, container.host_config
         container.sandbox = await self._networks.connect(
             container.id,
-            host.network_mode,
+            "none" if config.network_disabled else host.network_mode,
             name=container.name,
             hostname=config.hostname,
             ports=requested_ports(
                 config.exposed_ports or (), host.port_bindings, host.publish_all_ports
             ),
+            mac=config.mac_address.lower().replace("-", ":"),
         )
         return container.sandbox
 
@@ -127,13 +136,18 @@ class Starter:
         layers: Sequence[Path],
         sandbox: Sandbox,
         namespace: Path | None,
+        joined: Joined,
         tools: Tools,
     ) -> None:
         """Mount the root and write the runtime's configuration; blocks."""
-        root = prepare(container, layers, self._places.layout, sandbox, namespace, tools.host)
+        root = prepare(
+            container, layers, self._places.layout, sandbox, namespace, joined, tools.host
+        )
         spec = runtime_spec(container, root)
         profile = spec["linux"].get("seccomp")
-        if profile is not None and tools.runtime.takes_filters:
+        options = SecurityOptions.parse(container.host_config.security_opt or ())
+        builtin = profile is not None and not options.seccomp_profile
+        if builtin and tools.runtime.takes_filters:
             _add_filter(spec, profile)
         document = msgspec.json.encode(spec)
         (self._places.directories(container).run / "config.json").write_bytes(document)
@@ -143,7 +157,7 @@ def _add_filter(spec: dict[str, Any], profile: dict[str, Any]) -> None:
     """Add the compiled form of `profile` to a container's configuration."""
     filter_program = compiled(profile)
     if filter_program is not None:
-        spec["annotations"] = {ANNOTATION: filter_program}
+        spec["annotations"][ANNOTATION] = filter_program
         # Without its long list, which would be read twice: who does not know the annotation
         # refuses every call.
         spec["linux"]["seccomp"] = {**profile, "syscalls": []}

@@ -7,18 +7,18 @@ own processes are answered.
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
-from dockerapi.local.containers.spec import CGROUP_PARENT
+from dockerapi.local.containers.cgroups import processes
 from dockerapi.local.host.spawn import find_program, run
+from dockerapi.local.host.threads import in_thread
 
-_CGROUPS = Path("/sys/fs/cgroup")
 
+async def top(cgroup: str, pid: int, arguments: str) -> dict[str, Any]:
+    """Return titles and processes of a container as ``ps ARGUMENTS`` tells them.
 
-async def top(identity: str, pid: int, arguments: str) -> dict[str, Any]:
-    """Return titles and processes of the container `identity` as ``ps ARGUMENTS`` tells them.
+    `cgroup` is its cgroup's path, `pid` its first process.
 
     Raises `EngineError` in the words of ps, `InvalidParameter` where its output lacks the PID.
     """
@@ -35,7 +35,7 @@ async def top(identity: str, pid: int, arguments: str) -> dict[str, Any]:
     if "PID" not in titles:
         raise InvalidParameter("Couldn't find PID field in ps output")
     column = titles.index("PID")
-    members = processes(identity) or {pid}
+    members = await in_thread(processes, cgroup) or {pid}
     rows = (line.split(None, len(titles) - 1) for line in lines[1:])
     return {
         "Titles": titles,
@@ -45,18 +45,3 @@ async def top(identity: str, pid: int, arguments: str) -> dict[str, Any]:
             if len(row) > column and row[column].isdecimal() and int(row[column]) in members
         ],
     }
-
-
-def processes(identity: str) -> set[int]:
-    """Return the numbers of a container's processes, from its cgroup; perhaps none."""
-    for parent in (_CGROUPS, _CGROUPS / "pids", _CGROUPS / "devices", _CGROUPS / "memory"):
-        path = parent / CGROUP_PARENT / identity
-        try:
-            return {
-                int(number)
-                for file in path.rglob("cgroup.procs")
-                for number in file.read_text().split()
-            } or {int(number) for number in (path / "cgroup.procs").read_text().split()}
-        except OSError:
-            continue
-    return set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound, NotSupported
+from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.creation import check_body, check_platform
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.model.containers import ContainerConfig, HostConfig
@@ -24,11 +24,10 @@ class PlatformTests(SynchronousTestCase):
 
 
 class ModeTests(SynchronousTestCase):
-    def test_namespaces_of_other_containers_are_refused_before_anything_is_made(self) -> None:
+    def test_modes_that_there_are_and_others(self) -> None:
         for mode in ("ipc_mode", "pid_mode"):
-            with self.assertRaises(NotSupported, msg=mode):
-                check_body(ContainerConfig(), HostConfig(**{mode: "container:other"}))
-        for mode in ("ipc_mode", "pid_mode", "uts_mode"):
+            check_body(ContainerConfig(), HostConfig(**{mode: "container:other"}))
+        for mode in ("ipc_mode", "pid_mode", "uts_mode", "userns_mode", "cgroupns_mode"):
             check_body(ContainerConfig(), HostConfig(**{mode: "host"}))
             with self.assertRaises(InvalidParameter, msg=mode):
                 check_body(ContainerConfig(), HostConfig(**{mode: "other"}))

@@ -19,20 +19,22 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 class SecurityOptions:
     """The options read.
 
+    :ivar seccomp_profile: a profile of the client's own, as text; empty for the built-in one.
     :ivar apparmor: the name of an AppArmor profile; empty for the default.
     :ivar ignored: those that have no effect here, as they came.
     """
 
     no_new_privileges: bool = False
     seccomp_unconfined: bool = False
+    seccomp_profile: str = ""
     apparmor: str = ""
     ignored: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, options: Sequence[str]) -> SecurityOptions:
         """Read `options`; raise `InvalidParameter` for one that is not known."""
-        no_new_privileges = unconfined = False
-        apparmor = ""
+        no_new_privileges = False
+        seccomp = apparmor = ""
         ignored = []
         for option in options:
             # Older clients write a colon.
@@ -43,13 +45,15 @@ class SecurityOptions:
                     raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
                 no_new_privileges = not found or value in _TRUE
             elif name == "seccomp":
-                unconfined = value == "unconfined"
-                if value not in ("unconfined", "builtin"):
-                    ignored.append("seccomp=PROFILE")
+                seccomp = value
             elif name == "apparmor":
                 apparmor = value
-            elif name in ("label", "writable-cgroups"):
+            elif name == "writable-cgroups":
                 ignored.append(option)
+            elif name == "label":
+                # As dockerd without SELinux: a label has no meaning then.
+                continue
             else:
                 raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
-        return cls(no_new_privileges, unconfined, apparmor, tuple(ignored))
+        own = seccomp if seccomp not in ("unconfined", "builtin") else ""
+        return cls(no_new_privileges, seccomp == "unconfined", own, apparmor, tuple(ignored))

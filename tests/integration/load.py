@@ -61,6 +61,7 @@ class Record:
     :ivar names: those that it may have: two while a rename is not certain.
     :ivar started: how many starts were answered, and `tried` how many were sent.
     :ivar stopped: whether a stop or kill was sent since the last start was answered.
+    :ivar cut: how many stops, kills and forced removals were sent: they may come before a word.
     :ivar removed: whether its removal was answered, and `doomed` whether it was sent.
     :ivar code: what a short-lived one ends with; None for one that runs until it is stopped.
     """
@@ -73,6 +74,7 @@ class Record:
     started: int = 0
     tried: int = 0
     stopped: bool = False
+    cut: int = 0
     doomed: bool = False
     removed: bool = False
 
@@ -163,6 +165,7 @@ class Client(threading.Thread):
 
     def _end_one(self, record: Record) -> None:
         record.stopped = True
+        record.cut += 1
         self._call("POST", f"/containers/{record.id}/stop?t=1")
 
     def _exec(self, record: Record) -> None:
@@ -182,5 +185,6 @@ class Client(threading.Thread):
     def _remove(self, record: Record) -> None:
         record.doomed = True
         record.stopped = True
+        record.cut += 1
         status, _ = self._call("DELETE", f"/containers/{record.id}?force=1", None, 204)
         record.removed = status == 204

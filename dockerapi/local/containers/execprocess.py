@@ -78,7 +78,9 @@ class ExecProcesses:
         except EngineError as error:
             failed = _exec_error(error, found.command[0])
             found.hub.close()
-            self._end(found, failed.exit_code)
+            # As in dockerd, nothing dies that has not lived: no event.
+            self._record(found, failed.exit_code)
+            found.tell_end()
             await in_thread(shutil.rmtree, watch.directory, True)
             raise failed from error
 
@@ -118,11 +120,14 @@ class ExecProcesses:
         await in_thread(shutil.rmtree, watch.directory, True)
 
     def _end(self, found: Exec, code: int) -> None:
+        self._record(found, code)
+        self._tell(found, str(code))
+        found.tell_end()
+
+    def _record(self, found: Exec, code: int) -> None:
         found.end(code)
         if found.id in found.container.exec_ids:
             found.container.exec_ids.remove(found.id)
-        self._tell(found, str(code))
-        found.tell_end()
 
     def _write_process(self, found: Exec, size: tuple[int, int] | None, watch: Watch) -> None:
         """Write the OCI process of an exec; blocks for small files."""

@@ -91,7 +91,7 @@ class Execs:
         container.exec_ids.append(made.id)
         # It is likely to be started next.
         self._toolbox.grace.begin()
-        self._publish(made, f"exec_create: {' '.join(made.command)}")
+        self._publish(made, _action("exec_create", made))
         return made
 
     async def inspect(self, job: Job) -> Answer:
@@ -169,7 +169,7 @@ class Execs:
         tools = self._toolbox.require()
         self._toolbox.grace.begin()
         found.started = True
-        self._publish(found, f"exec_start: {' '.join(found.command)}")
+        self._publish(found, _action("exec_start", found))
         await self._processes.run(found, tools, size or found.config.size, attached=attached)
 
     def _get(self, exec_id: str) -> Exec:
@@ -195,3 +195,9 @@ class Execs:
         container = found.container
         attributes = container.event_attributes(execID=found.id, **more)
         self._events.publish(Event("container", action, container.id, attributes))
+
+
+def _action(name: str, found: Exec) -> str:
+    """Return an event's action with the exec's command, as dockerd: a space follows the program."""
+    program, *arguments = found.command
+    return f"{name}: {program} {' '.join(arguments)}"

@@ -116,7 +116,7 @@ class Lifecycle:
         self.let_go(container)
         await self._cleaner.after_end(container, by_force=True)
         if container.host_config.auto_remove:
-            await self._ledger.forget(container)
+            await self._ledger.forget(container, event(container, "destroy"))
             container.tell_removal(Exit(code))
             await self._cleaner.remove_files(container)
         else:
@@ -307,8 +307,8 @@ def _starts_again(container: Container, end: End) -> bool:
 def _end_events(container: Container, end: End) -> list[Event]:
     """Return the events of an end, in order."""
     seconds = max(0, end.finished_at - container.state.started_at) // NANOSECONDS
-    died = event(container, "die", execDuration=str(seconds), exitCode=str(end.code))
-    return [event(container, "oom"), died] if end.oom_killed else [died]
+    events = [event(container, "oom")] if end.oom_killed else []
+    return [*events, event(container, "die", execDuration=str(seconds), exitCode=str(end.code))]
 
 
 def _settled(task: Deferred[None]) -> Deferred[None]:

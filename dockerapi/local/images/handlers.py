@@ -138,8 +138,7 @@ class Handlers:
             gone = await self._remover.remove_unused(image)
             reclaimed += _reclaimed(image, gone)
             records += gone
-        if records:
-            self._catalogue.publish_prune(reclaimed)
+        self._catalogue.publish_prune(reclaimed)
         return {"ImagesDeleted": records or None, "SpaceReclaimed": reclaimed}
 
     def _summaries(self, request: ImageListRequest, version: Version) -> list[dict[str, Any]]:

@@ -58,6 +58,9 @@ class Catalogue:
         """Record an image and give it `names`; return it as it is then."""
         wanted = tuple(names)
         now = time.time_ns()
+        present = self.index.get(image.id)
+        if present is None or not image.blobs.keys() <= present.blobs.keys():
+            await self.content.settle()
         await self._store.write(lambda db: records.add(db, image, wanted, now))
         known = self.index.get(image.id) or image
         return self._named(attrs.evolve(known, blobs={**known.blobs, **image.blobs}), wanted, now)

@@ -1,7 +1,8 @@
 """Blobs and unpacked layers on disk.
 
 Rule: everything is made under a temporary name, verified, and renamed into place, so whatever has
-its final name is whole; who needs content that no image has yet holds a lease on it.
+its final name is whole, after `Content.settle` even when the power fails; who needs content that no
+image has yet holds a lease on it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.task import LoopingCall
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.host.filesystem import sync_filesystem
 from dockerapi.local.host.spawn import run
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.image import Layer
@@ -165,6 +167,13 @@ class Content:
             os.rename(directory, target)
             self._layers[layer.chain_id] = layer
 
+    async def settle(self) -> None:
+        """Bring all blobs and layers onto the disk: once, before they are written down.
+
+        Raises OSError.
+        """
+        await in_thread(sync_filesystem, self._layout.layers)
+
     async def remove(self, blobs: Collection[str], layers: Collection[str]) -> None:
         """Remove blobs and layers for good."""
         doomed = []
@@ -293,7 +302,6 @@ class Receiver:
         if expected is not None and digest != expected:
             raise BadContent(f"filesystem layer verification failed for digest {expected}")
         assert self._path is not None
-        await in_thread(os.fsync, self._descriptor)
         os.fchmod(self._descriptor, stat.S_IRUSR | stat.S_IWUSR)
         os.rename(self._path, self._layout.blob(digest))
         self._path = None

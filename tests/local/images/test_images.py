@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.local.host.filesystem import sync_filesystem
+from dockerapi.local.images import content
 from dockerapi.model.versions import Version
 from tests.local.images.support import Archive, ImagesTestCase
 
@@ -72,6 +77,31 @@ class ImportTests(ImagesTestCase):
         await self.run_job("ImageDelete", "one")
         image = await self.images.resolve("two")
         self.assertTrue(self.images.layer_paths(image)[0].is_dir())
+
+    async def test_content_is_on_disk_before_it_is_written_down(self) -> None:
+        """What survives a power failure: the layer's directory is synced while no row is there."""
+        rows: list[int] = []
+
+        def sync(path: Path) -> None:
+            with sqlite3.connect(self.layout.database) as database:
+                rows.extend(database.execute("SELECT count(*) FROM images").fetchone())
+            self.assertEqual(path, self.layout.layers)
+            self.assertEqual(len(list(path.iterdir())), 1)
+            sync_filesystem(path)
+
+        self.patch(content, "sync_filesystem", sync)
+        archive = Archive().add("f", b"1").bytes()
+        await self.import_image(archive, "one")
+        self.assertEqual(rows, [0])
+
+    async def test_a_disk_that_fails_leaves_no_image(self) -> None:
+        def fail(path: Path) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.patch(content, "sync_filesystem", fail)
+        with self.assertRaises(OSError):
+            await self.import_image(Archive().add("f", b"1").bytes(), "one")
+        self.assertEqual(len(self.images), 0)
 
 
 class ListTests(ImagesTestCase):

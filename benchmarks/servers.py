@@ -159,10 +159,11 @@ def podman(directory: Path) -> Server:
         ],
     )
     configuration = home / "containers.conf"
+    # Its API takes a default's soft limit for the hard one and the other way round: equal ones.
     configuration.write_text(
         "[engine]\n"
         'runtime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-        '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]\n'
+        '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
     )
     os.environ["CONTAINERS_CONF"] = str(configuration)
     return server

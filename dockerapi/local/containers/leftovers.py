@@ -1,27 +1,24 @@
 """What an earlier server left on this host: processes that make or watch containers, and traces.
 
-Rule: it only looks, and kills what it is told to; a process is told by its program and by the run
-root in its arguments.
+Rule: it only looks, and kills what it is told to; a process is known by the options that it was
+started with, which name the run root, whatever its program is.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import attrs
 
-from dockerapi.local.containers.runtime import RUNTIMES
 from dockerapi.local.layout import Layout
 
-#: env becomes conmon (see `conmon.launch`).
-_PROGRAMS = frozenset({"conmon", "env", *RUNTIMES})
 _ID = re.compile(r"[0-9a-f]{64}")
 #: How long what was killed may take to end, in seconds.
 _PATIENCE = 5.0
@@ -56,18 +53,18 @@ def _helper(pid: int, layout: Layout) -> Helper | None:
             words = os.fsdecode(file.read(65536)).split("\0")
     except OSError:
         return None
-    root = f"{layout.run}/"
-    if os.path.basename(words[0]) not in _PROGRAMS or not any(root in word for word in words):
-        return None
-    bundles = f"{layout.containers_run}/"
-    for word in words:
-        if word.startswith(bundles):
+    bundles, states = f"{layout.containers_run}/", f"--root={layout.run}/"
+    for option, word in itertools.pairwise(words):
+        if option == "--bundle" and word.startswith(bundles):
             container, _, rest = word.removeprefix(bundles).partition("/")
-            identity, exec_id = container, rest.removeprefix("execs/").partition("/")[0]
-            if _ID.fullmatch(identity):
-                return Helper(pid, identity, exec_id if _ID.fullmatch(exec_id) else "")
-    named = [word for word in words if _ID.fullmatch(word)]
-    return Helper(pid, named[-1]) if named else None
+            exec_id = rest.removeprefix("execs/").partition("/")[0]
+            if _ID.fullmatch(container):
+                return Helper(pid, container, exec_id if _ID.fullmatch(exec_id) else "")
+    if any(word.startswith(states) for word in words):
+        for word in reversed(words):
+            if _ID.fullmatch(word):
+                return Helper(pid, word)
+    return None
 
 
 def kill(helpers: Iterable[Helper], layout: Layout) -> None:
@@ -111,14 +108,8 @@ def _wait(pidfd: int, seconds: float) -> None:
 
 def traces(layout: Layout) -> set[str]:
     """Return the ids of containers that left files or states of a runtime."""
-    folders = (
-        layout.containers,
-        layout.containers_run,
-        *(layout.run / name for name in RUNTIMES),
-    )
-    return {name for folder in folders for name in _names(folder) if _ID.fullmatch(name)}
-
-
-def _names(folder: Path) -> Iterator[str]:
-    with suppress(FileNotFoundError):
-        yield from os.listdir(folder)
+    found = {entry.name for entry in os.scandir(layout.containers)}
+    for folder in os.scandir(layout.run):
+        if folder.is_dir(follow_symlinks=False):
+            found.update(os.listdir(folder.path))
+    return {name for name in found if _ID.fullmatch(name)}

@@ -30,7 +30,7 @@ from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import Directories, remove, unmount_root
-from dockerapi.local.containers.runtime import RUNTIMES, Runtime
+from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.transitions import moved
 from dockerapi.local.host.pidfd import exit_of, open_process, start_time_of
@@ -204,6 +204,8 @@ def _remove_execs(directories: Directories, living: Collection[str]) -> None:
 
 def _sweep(layout: Layout, identity: str) -> None:
     remove_cgroups(cgroup_path(identity))
-    for name in RUNTIMES:
-        shutil.rmtree(layout.run / name / identity, ignore_errors=True)
+    for folder in os.scandir(layout.run):
+        # Whatever runtime it was, each has a directory of its name.
+        if folder.is_dir(follow_symlinks=False):
+            shutil.rmtree(Path(folder.path, identity), ignore_errors=True)
     remove(Directories.of(layout, identity))

@@ -20,6 +20,10 @@ from tests.integration.server import Server, wait_until
 WEB = ("sh", "-c", "mkdir /w; hostname > /w/index.html; exec httpd -f -p 80 -h /w")
 
 
+#: Prints the address of the default route, without a line's end.
+_GATEWAY = "ip route | awk '/default/ {printf $3}'"
+
+
 class PortsCase(SynchronousTestCase):
     """Each test has a server of its own."""
 
@@ -287,6 +291,22 @@ class HostTests(PortsCase):
         read = ("busybox", "grep", "up", "/etc/hosts")
         none = self.ok("run", "--rm", "--network", "none", *options, *read)
         self.assertEqual(none.split(), told[0].split())
+
+
+class AddressTests(PortsCase):
+    def test_a_hardware_address(self) -> None:
+        address = "02:42:00:00:00:99"
+        read = ("busybox", "cat", "/sys/class/net/eth0/address")
+        self.ok("run", "--name", "mac", "--mac-address", address, *read)
+        self.assertEqual(self.ok("logs", "mac").strip(), address)
+        self.ok("run", "-d", "--name", "up", "--mac-address", address, "busybox", "sleep", "99")
+        inspected = "{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}"
+        self.assertEqual(self.ok("inspect", "-f", inspected, "up").strip(), address)
+        self.ok("exec", "up", "ping", "-c1", "-w3", self.ok("exec", "up", "sh", "-c", _GATEWAY))
+        for wrong, text in (("02:42", "invalid MAC"), ("01:42:00:00:00:99", "cannot set the MAC")):
+            done = self.server.run("run", "--rm", "--mac-address", wrong, "busybox", "true")
+            self.assertEqual(done.returncode, 125)
+            self.assertIn(text.encode(), done.stderr)
 
 
 class BesideDockerdTests(PortsCase):

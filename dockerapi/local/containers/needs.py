@@ -37,6 +37,7 @@ class Networks(Protocol):
         name: str,
         hostname: str,
         ports: Sequence[PortRequest] = (),
+        mac: str = "",
     ) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...  # noqa: D102
     async def reconcile(self, living: Collection[str]) -> None: ...  # noqa: D102

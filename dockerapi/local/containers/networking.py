@@ -5,16 +5,18 @@ Source: dockerd's rules and texts. Rule: pure functions; who may join whom is se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 from dockerapi.engine.errors import InvalidParameter
-from dockerapi.model.containers import ContainerConfig, HostConfig
+from dockerapi.model.containers import ContainerConfig, CreateBody, HostConfig
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.ports import Port, exposed_ports, parse_ports, requested_ports
 
 #: The networks on which ports are not published.
 WITHOUT_PORTS = ("host", "none")
+_MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _HOST_GATEWAY = "host-gateway"
 
 
@@ -46,6 +48,21 @@ def exposed_with_bindings(
     known = set(exposed_ports(named))
     ports = (Port.parse(name) for name in host.port_bindings or ())
     return {**named, **{str(port): {} for port in ports if port not in known}} or None
+
+
+def checked_mac(body: CreateBody) -> str:
+    """Return the hardware address that a request wants, for the container or for its network.
+
+    Empty for none; raises `InvalidParameter` for what is none.
+    """
+    networking, host = body.networking_config, body.host_config or HostConfig()
+    endpoints = (networking.endpoints_config if networking is not None else None) or {}
+    wanted: object = body.mac_address
+    for name in (host.network_mode, "default", "bridge"):
+        wanted = wanted or (endpoints.get(name) or {}).get("MacAddress") or ""
+    if not isinstance(wanted, str) or (wanted and _MAC.fullmatch(wanted) is None):
+        raise InvalidParameter(f"invalid MAC address: {wanted}")
+    return wanted
 
 
 def network_warnings(host: HostConfig) -> Iterator[str]:

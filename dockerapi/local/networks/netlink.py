@@ -203,8 +203,13 @@ def new_veth(name: str, bridge: int, mtu: int, peer: str, mac: str, namespace: i
     return prepared(message, _NEWLINK, _NEW)
 
 
-def set_link(index: int, alias: str | None = None, master: int | None = None) -> Any:
-    """Set the link `index` up, with the text `alias` on it, as part of the bridge `master`."""
+def set_link(
+    index: int, alias: str | None = None, master: int | None = None, mac: str | None = None
+) -> Any:
+    """Set the link `index` up, with the text `alias` on it, as part of the bridge `master`.
+
+    `mac` is its hardware address.
+    """
     message = ifinfmsg()
     message["index"] = index
     _set_up(message)
@@ -212,6 +217,8 @@ def set_link(index: int, alias: str | None = None, master: int | None = None) ->
         message["attrs"].append(["IFLA_IFALIAS", alias])
     if master is not None:
         message["attrs"].append(["IFLA_MASTER", master])
+    if mac is not None:
+        message["attrs"].append(["IFLA_ADDRESS", mac])
     return prepared(message, _NEWLINK, _ACKED)
 
 

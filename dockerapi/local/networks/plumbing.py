@@ -16,7 +16,12 @@ from pathlib import Path
 import attrs
 
 from dockerapi.local.networks import netlink
-from dockerapi.local.networks.namespaces import is_pinned, make_namespace, remove_namespace
+from dockerapi.local.networks.namespaces import (
+    in_namespace,
+    is_pinned,
+    make_namespace,
+    remove_namespace,
+)
 from dockerapi.local.networks.netlink import Link, Netlink
 from dockerapi.local.networks.nfelements import NfElements
 
@@ -150,6 +155,17 @@ class Plumbing:
             inside.close()
             os.close(namespace)
         return pin
+
+    def set_mac(self, pin: Path, mac: str) -> None:
+        """Give the eth0 of a namespace another hardware address."""
+        inside = in_namespace(pin, Netlink)
+        try:
+            link = inside.link(_INSIDE)
+            if link is None:
+                raise OSError(errno.ENODEV, "the container's end of the link vanished", str(pin))
+            inside.execute(netlink.set_link(link.index, mac=mac))
+        finally:
+            inside.close()
 
     def remove(self, names: Collection[str]) -> None:
         """Let go of the namespaces `names`; their links die with them."""

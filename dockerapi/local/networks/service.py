@@ -150,11 +150,13 @@ class Networks:
         name: str,
         hostname: str,
         ports: Sequence[PortRequest] = (),
+        mac: str = "",
     ) -> Sandbox:
         """Give a container its sandbox and return it; the one that it has, where that still is.
 
         `mode` is ``none``, ``host``, or ``default`` or ``bridge`` (the bridge's id, too); `name`
-        and `hostname` are the container's; `ports` are published where the network has addresses.
+        and `hostname` are the container's; `ports` are published where the network has addresses,
+        and its link has the hardware address `mac` there.
         Raises `NotFound` for another network, `EngineError` with a remedy where the host lacks
         something, and in dockerd's words where a port cannot be published.
         """
@@ -172,6 +174,8 @@ class Networks:
         sandbox = _sandbox(container_id, name, network, prepared)
         sandbox = attrs.evolve(sandbox, host=self._host_address())
         try:
+            if mac and sandbox.address:
+                sandbox = await self._with_mac(sandbox, mac)
             if ports and sandbox.address and self._publisher is not None:
                 sandbox = await self._publisher.hold(sandbox, ports)
             await self._save(sandbox)
@@ -182,6 +186,17 @@ class Networks:
         self._sandboxes[container_id] = sandbox
         self._publish("connect", sandbox)
         return sandbox
+
+    async def _with_mac(self, sandbox: Sandbox, mac: str) -> Sandbox:
+        assert self._plumbing is not None
+        assert sandbox.path is not None
+        try:
+            await submit(self._thread, self._plumbing.set_mac, sandbox.path, mac)
+        except OSError as error:
+            raise EngineError(f"cannot set the MAC address {mac}: {error.strerror}") from error
+        return attrs.evolve(
+            sandbox, endpoints=tuple(attrs.evolve(one, mac=mac) for one in sandbox.endpoints)
+        )
 
     async def _save(self, sandbox: Sandbox) -> None:
         await self._store.write(lambda connection: records.save_sandbox(connection, sandbox))

@@ -14,11 +14,17 @@ import msgspec
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.settings import Kind, Option, convert, options
 
+
+class _Program(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+
+
 _TYPES: Mapping[Kind, type] = {
     Kind.FLAG: bool,
     Kind.TEXT: str,
     Kind.LIST: list[str],
     Kind.PAIRS: dict[str, str],
+    Kind.PROGRAMS: dict[str, _Program],
     Kind.NUMBER: int,
     Kind.SECONDS: float,
     Kind.VERSION: str,
@@ -81,6 +87,8 @@ def _load(path: Path) -> dict[str, Any]:
 def _convert(option: Option, value: Any) -> Any:
     try:
         checked: Any = msgspec.convert(value, _TYPES[option.kind])
+        if option.kind is Kind.PROGRAMS:
+            return tuple(f"{name}={program.path}" for name, program in checked.items())
         if option.kind is Kind.PAIRS:
             return tuple(f"{name}={text}" for name, text in checked.items())
         return convert(option, checked) if option.kind is Kind.VERSION else checked

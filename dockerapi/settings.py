@@ -26,6 +26,7 @@ class Kind(Enum):
     TEXT = "text"
     LIST = "list"
     PAIRS = "pairs"
+    PROGRAMS = "programs"  # pairs on the command line; in daemon.json objects with a path
     NUMBER = "number"
     SECONDS = "seconds"
     VERSION = "version"
@@ -78,7 +79,7 @@ def _option(
             "metavar": metavar or kind.value.upper(),
         }
     }
-    if kind in (Kind.LIST, Kind.PAIRS):
+    if kind in (Kind.LIST, Kind.PAIRS, Kind.PROGRAMS):
         return attrs.field(default=(), converter=tuple, metadata=metadata)
     if factory is not None:
         return attrs.field(factory=factory, metadata=metadata)
@@ -188,6 +189,13 @@ class Settings:
         "OCI runtime of containers: runc, crun or a path (default: the best that is found)",
         default="",
         metavar="RUNTIME",
+    )
+    runtimes: tuple[str, ...] = _option(
+        Kind.PROGRAMS,
+        "add-runtime",
+        "A further OCI runtime that containers can choose",
+        key="runtimes",
+        metavar="NAME=PATH",
     )
     log_driver: str = _option(
         Kind.TEXT,

@@ -108,7 +108,7 @@ def _adder(option: Option) -> Callable[[Options, str], None]:
             raise usage.UsageError(
                 f"invalid argument {value!r} for --{option.name}: {error}"
             ) from None
-        if option.kind in (Kind.LIST, Kind.PAIRS):
+        if option.kind in (Kind.LIST, Kind.PAIRS, Kind.PROGRAMS):
             converted = (*self.given.get(option.field, ()), converted)
         self.given[option.field] = converted
 

@@ -6,12 +6,14 @@ Rule: a part is started after those it stands on and stopped before them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local import absent
 from dockerapi.local.containers.attach import Attachments
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import STOPPED, Container, Status
@@ -44,6 +46,7 @@ class LocalSettings:
     data_root: str = _DEFAULT_ROOT
     exec_root: str = "/run/dockerapi"
     default_runtime: str = ""
+    runtimes: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     bip: str = ""
@@ -55,6 +58,11 @@ class LocalSettings:
     labels: tuple[str, ...] = ()
     events_history: int = 10_000
     debug: bool = False
+
+    @property
+    def runtime_programs(self) -> Mapping[str, str]:
+        """The further runtimes: programs by name."""
+        return {name: path for name, _, path in (one.partition("=") for one in self.runtimes)}
 
     @property
     def log(self) -> LogConfig:
@@ -107,6 +115,7 @@ class LocalBackend:
             engine,
             ContainerSettings(
                 default_runtime=settings.default_runtime,
+                runtimes=settings.runtime_programs,
                 dns=Dns(settings.dns, settings.dns_search, settings.dns_opts),
                 log=settings.log,
             ),
@@ -166,6 +175,7 @@ class LocalBackend:
         self._execs.register(engine)
         engine.register("SystemEvents", self._events.events, follows=True)
         self._system.register(engine)
+        absent.register(engine)
 
     async def start(self) -> None:
         """Open the state, then take up what an earlier server left."""

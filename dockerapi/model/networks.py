@@ -18,6 +18,7 @@ from dockerapi.model.query import Query
 from dockerapi.model.timestamps import rfc3339
 from dockerapi.model.versions import Version
 
+_PRUNE_FILTERS = ("label", "label!", "until")
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _SCOPES = ("swarm", "global", "local")
 _STATUS_SINCE = Version(1, 52)
@@ -95,6 +96,18 @@ class NetworkView:
             usage = {"IPsInUse": self.in_use, "DynamicIPsAvailable": self.available}
             answer["Status"] = {"IPAM": {"Subnets": {self.subnet: usage}}}
         return answer
+
+
+@attrs.frozen
+class NetworkPruneRequest:
+    """NetworkPrune."""
+
+    filters: Filters
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a filter that is none."""
+        return cls(Filters.parse(Query(envelope.query).text("filters"), _PRUNE_FILTERS))
 
 
 @attrs.frozen

@@ -204,8 +204,6 @@ def _check_policy(host: HostConfig) -> None:
     if host.auto_remove and host.restart_policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
     check_options(host.log_config)
-    if host.runtime not in ("", "runc", "crun", "io.containerd.runc.v2"):
-        raise InvalidParameter(f"unknown or invalid runtime name: {host.runtime}")
     if host.isolation not in ("", "default"):
         raise InvalidParameter(f'invalid isolation "{host.isolation}"')
 
@@ -239,8 +237,6 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
         if getattr(host, field):
             yield _without_effect(f"HostConfig.{names[field]}")
     yield from network_warnings(host)
-    if body.host_config is not None and body.host_config.runtime:
-        yield _without_effect("HostConfig.Runtime")
     for option in SecurityOptions.parse(host.security_opt or ()).ignored:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")
     for destination in (*(config.volumes or ()), *container.mounts.volumes):

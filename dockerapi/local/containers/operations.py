@@ -112,6 +112,10 @@ class Operations:
             raise InvalidParameter("config cannot be empty in order to create a container")
         host = request.body.host_config = request.body.host_config or HostConfig()
         host.log_config = with_default(host.log_config, self._log)
+        if self._toolbox.tools is not None:
+            runtimes = self._toolbox.tools.runtimes
+            runtimes.check(host.runtime)
+            host.runtime = host.runtime or (runtimes.default.name if runtimes.default else "")
         check_body(request.body.container_config(), request.body.host_config or HostConfig())
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
-from dockerapi.local.containers.runtime import RUNTIMES, Runtime, plain
+from dockerapi.local.containers.runtime import Runtime, plain
 from dockerapi.local.containers.security.seccomp import default_profile
 from dockerapi.local.host.spawn import MissingProgram, Spawner, find_program, run, spawn
 from dockerapi.local.host.threads import in_thread
@@ -27,17 +28,17 @@ _log = Logger()
 
 
 async def choose_runtime(
-    layout: Layout, conmon: str, wanted: str = "", spawner: Spawner = spawn
+    layout: Layout, conmon: str, candidates: Mapping[str, str], spawner: Spawner = spawn
 ) -> Runtime:
-    """Return the first runtime that works, or `wanted`.
+    """Return the first of `candidates`, programs by name, that works.
 
     `spawner` starts those children that need the host's cgroups arranged for them. Raises
     `EngineError` that says what each one said, and what to install.
     """
     reasons = []
-    for name in (wanted,) if wanted else RUNTIMES:
+    for name, wanted in candidates.items():
         try:
-            program = find_program(name)
+            program = find_program(wanted)
         except MissingProgram as missing:
             reasons.append(missing.message)
             continue

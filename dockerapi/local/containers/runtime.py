@@ -73,7 +73,7 @@ def plain(words: str) -> str:
 class Runtime:
     """An OCI runtime that works here.
 
-    :ivar name: ``runc`` or ``crun``.
+    :ivar name: ``runc``, ``crun``, or what the configuration calls it.
     :ivar path: the program.
     :ivar version: as it tells itself.
     :ivar root: the directory of its state.
@@ -94,9 +94,14 @@ class Runtime:
         return self.sealed or self.path
 
     @property
+    def kind(self) -> str:
+        """The name of its program, by which it is known what can be done without it."""
+        return os.path.basename(self.path)
+
+    @property
     def takes_filters(self) -> bool:
         """Whether it takes a system call filter that is compiled already."""
-        return self.name == "crun"
+        return self.kind == "crun"
 
     @property
     def global_arguments(self) -> tuple[str, ...]:
@@ -125,9 +130,9 @@ class Runtime:
         Raises `EngineError` in the runtime's words.
         """
         fifo = self.root / identity / "exec.fifo"
-        if self.name == "runc" and await _open_gate(fifo, pidfd):
+        if self.kind == "runc" and await _open_gate(fifo, pidfd):
             return
-        if self.name == "crun" and _push_gate(fifo):
+        if self.kind == "crun" and _push_gate(fifo):
             return
         await self.check("start", identity)
 

@@ -6,8 +6,7 @@ Rule: it puts the parts together and owns their start and stop; each operation i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -24,40 +23,38 @@ from dockerapi.local.containers.listing import Listing
 from dockerapi.local.containers.needs import Images, Networks
 from dockerapi.local.containers.operations import Operations
 from dockerapi.local.containers.places import Places
-from dockerapi.local.containers.probe import choose_runtime, find_init
+from dockerapi.local.containers.probe import find_init
 from dockerapi.local.containers.reconcile import Reconciliation
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Dns, Host
-from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.containers.runtimes import Runtimes
 from dockerapi.local.containers.security import apparmor
 from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.stats.operation import Stats
 from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.containers.updates import Updates
-from dockerapi.local.host.mountns import MountNamespace, stop_sharing
-from dockerapi.local.host.sealed import SealedProgram
-from dockerapi.local.host.spawn import find_program, spawn
+from dockerapi.local.host.mountns import stop_sharing
+from dockerapi.local.host.spawn import find_program
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
 from dockerapi.model.containers import LogConfig
-
-#: Where hosts that have cgroups of both versions mount the second.
-_HYBRID = Path("/sys/fs/cgroup/unified")
 
 
 @attrs.frozen
 class ContainerSettings:
     """What of the settings containers need.
 
-    :ivar default_runtime: ``runc`` or ``crun``; empty for the first that works.
+    :ivar default_runtime: a runtime's name or path; empty for the first that works.
+    :ivar runtimes: further runtimes, programs by name.
     :ivar init_path: the program for `Init`; empty for the one that is installed.
     :ivar dns: what containers have in resolv.conf that say nothing about it.
     :ivar log: the log driver of those that choose none, and its options.
     """
 
     default_runtime: str = ""
+    runtimes: Mapping[str, str] = attrs.field(factory=dict)
     init_path: str = ""
     dns: Dns = attrs.field(factory=Dns)
     log: LogConfig = attrs.field(factory=LogConfig)
@@ -117,8 +114,7 @@ class Containers:
         self._layout = layout
         self._networks = networks
         self._settings = settings
-        self._namespace: MountNamespace | None = None
-        self._sealed: SealedProgram | None = None
+        self._runtimes: Runtimes | None = None
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of a container's life."""
@@ -133,11 +129,13 @@ class Containers:
         """
         try:
             conmon = find_program("conmon")
-            runtime = await self._choose_runtime(conmon)
+            runtimes = Runtimes(self._layout, conmon, self._settings.runtimes)
+            self._runtimes = runtimes
+            await runtimes.start(self._settings.default_runtime)
             host = Host(
                 find_init(self._settings.init_path), cgroup_support().unified, self._settings.dns
             )
-            self.toolbox.tools = Tools(runtime, conmon, host)
+            self.toolbox.tools = Tools(runtimes, conmon, host)
         except EngineError as error:
             self.problems.append(error.message)
             self.toolbox.missing = error.message
@@ -157,45 +155,12 @@ class Containers:
         for container in self.registry:
             await self.lifecycle.resume(container)
 
-    async def _choose_runtime(self, conmon: str) -> Runtime:
-        """Return the runtime that works, and keep the namespace that it may need."""
-        namespace = self._hide_unified()
-        wanted = self._settings.default_runtime
-        try:
-            spawner = spawn if namespace is None else namespace.spawn
-            runtime = await choose_runtime(self._layout, conmon, wanted, spawner)
-        except EngineError:
-            if namespace is not None:
-                namespace.close()
-            raise
-        if namespace is not None and runtime.spawn is spawn:
-            namespace.close()
-            namespace = None
-        self._namespace = namespace
-        self._sealed = SealedProgram(runtime.path, self._layout.programs)
-        return attrs.evolve(runtime, sealed=str(self._sealed.path))
-
-    def _hide_unified(self) -> MountNamespace | None:
-        """Return a namespace without the second version of cgroups, where there are both."""
-        if not _HYBRID.is_dir():
-            return None
-        namespace = MountNamespace(self._layout.containers, _HYBRID)
-        try:
-            namespace.open()
-        except OSError as error:
-            self.log.info("no mount namespace for crun: {error}", error=error)
-            return None
-        return namespace
-
     async def stop(self) -> None:
         """Let go of containers, which run on."""
         await self.lifecycle.stop()
-        if self._namespace is not None:
-            self._namespace.close()
-            self._namespace = None
-        if self._sealed is not None:
-            self._sealed.close()
-            self._sealed = None
+        if self._runtimes is not None:
+            self._runtimes.close()
+            self._runtimes = None
         self.toolbox.grace.close()
         # An earlier server may have shared it for another runtime's sake.
         stop_sharing(self._layout.containers)
@@ -209,9 +174,9 @@ class Containers:
 
     @property
     def runtime(self) -> str:
-        """The name of the runtime in use; empty without one."""
-        tools = self.toolbox.tools
-        return "" if tools is None else tools.runtime.name
+        """The name of the default runtime; empty without one."""
+        runtimes = self._runtimes
+        return runtimes.default.name if runtimes is not None and runtimes.default else ""
 
     def users_of(self, image_id: str) -> Iterable[Container]:
         """Return the containers of an image."""

@@ -23,8 +23,8 @@ from dockerapi.local.containers.namespaces import Joined, join
 from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.rootfs import prepare
-from dockerapi.local.containers.runtime import start_error
+from dockerapi.local.containers.rootfs import Host, prepare
+from dockerapi.local.containers.runtime import Runtime, start_error
 from dockerapi.local.containers.security.filters import ANNOTATION, compiled
 from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.spec import runtime_spec
@@ -74,19 +74,22 @@ class Starter:
         tools = self._toolbox.require()
         self._toolbox.grace.begin()
         watch = self._places.watch(container)
-        monitored = await self._make(container, tools, watch)
+        runtime = await tools.runtimes.get(container.host_config.runtime)
+        monitored = await self._make(container, tools, runtime, watch)
         pidfd = open_process(monitored.pid)
         try:
             start_time = start_time_of(monitored.pid) or 0
             self.monitored(container, watch)
-            await tools.runtime.start(container.id, pidfd)
+            await runtime.start(container.id, pidfd)
         except BaseException:
             os.close(pidfd)
             raise
         conmon = Deferred.fromCoroutine(monitored.conmon.wait()).addCallback(lambda _: None)
         return Started(monitored.pid, start_time, pidfd, conmon, watch)
 
-    async def _make(self, container: Container, tools: Tools, watch: Watch) -> Monitored:
+    async def _make(
+        self, container: Container, tools: Tools, runtime: Runtime, watch: Watch
+    ) -> Monitored:
         """Make the process, which waits to be let go."""
         sandbox = await self._join(container) or await self._connect(container)
         layers = await self._places.layers(container)
@@ -97,10 +100,17 @@ class Starter:
             )
             namespace = _by_descriptor(stack, sandbox.path)
             await in_thread(
-                self._write_bundle, container, layers, sandbox, namespace, joined, tools
+                self._write_bundle,
+                container,
+                layers,
+                sandbox,
+                namespace,
+                joined,
+                tools.host,
+                runtime,
             )
             try:
-                return await launch(watch, tools.conmon, tools.runtime)
+                return await launch(watch, tools.conmon, runtime)
             except RuntimeFailed as failed:
                 raise start_error(failed.message) from failed
 
@@ -137,17 +147,16 @@ class Starter:
         sandbox: Sandbox,
         namespace: Path | None,
         joined: Joined,
-        tools: Tools,
+        host: Host,
+        runtime: Runtime,
     ) -> None:
         """Mount the root and write the runtime's configuration; blocks."""
-        root = prepare(
-            container, layers, self._places.layout, sandbox, namespace, joined, tools.host
-        )
+        root = prepare(container, layers, self._places.layout, sandbox, namespace, joined, host)
         spec = runtime_spec(container, root)
         profile = spec["linux"].get("seccomp")
         options = SecurityOptions.parse(container.host_config.security_opt or ())
         builtin = profile is not None and not options.seccomp_profile
-        if builtin and tools.runtime.takes_filters:
+        if builtin and runtime.takes_filters:
             _add_filter(spec, profile)
         document = msgspec.json.encode(spec)
         (self._places.directories(container).run / "config.json").write_bytes(document)

@@ -6,9 +6,9 @@ import attrs
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.rootfs import Host
-from dockerapi.local.containers.runtime import RUNTIMES, Runtime
+from dockerapi.local.containers.runtime import Runtime
+from dockerapi.local.containers.runtimes import Runtimes
 from dockerapi.local.host.grace import GracePeriod
-from dockerapi.local.host.spawn import find_program
 
 
 @attrs.frozen
@@ -19,23 +19,13 @@ class Tools:
     :ivar host: the init program and the kind of cgroups.
     """
 
-    runtime: Runtime
+    runtimes: Runtimes
     conmon: str
     host: Host
 
     def runtime_of(self, identity: str) -> Runtime:
-        """Return the runtime that keeps the container `identity`; `runtime` where none does.
-
-        Its state says which one: a server may have been started with another runtime since.
-        Raises `MissingProgram` where it is not installed any more.
-        """
-        for name in RUNTIMES:
-            root = self.runtime.root.parent / name
-            if name != self.runtime.name and (root / identity).exists():
-                return attrs.evolve(
-                    self.runtime, name=name, path=find_program(name), root=root, sealed=""
-                )
-        return self.runtime
+        """Return the runtime that keeps the container `identity` (see `Runtimes.of`)."""
+        return self.runtimes.of(identity)
 
 
 class Toolbox:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from dockerapi.local.host.syscalls import StrPath
@@ -35,6 +36,9 @@ class SealedProgram:
     def close(self) -> None:
         """Let go of the copy; what runs of it runs on."""
         self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            # Not empty where others have links there too.
+            self.path.parent.rmdir()
         os.close(self._descriptor)
 
 

@@ -18,6 +18,7 @@ from dockerapi.model.networks import (
     NetworkInspectRequest,
     NetworkListRequest,
     NetworkMember,
+    NetworkPruneRequest,
     NetworkView,
 )
 
@@ -33,6 +34,7 @@ class NetworkHandlers:
         engine.register("NetworkList", self.list)
         engine.register("NetworkInspect", self.inspect)
         engine.register("NetworkDelete", self.delete)
+        engine.register("NetworkPrune", self.prune)
 
     async def list(self, job: Job) -> Answer:
         """Answer NetworkList: the networks that pass the filters."""
@@ -51,6 +53,11 @@ class NetworkHandlers:
         """Refuse NetworkDelete of a predefined network."""
         network = self._find(job.args[0])
         raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+
+    async def prune(self, job: Job) -> Answer:
+        """Answer NetworkPrune: predefined networks stay, and there are no others."""
+        await job.request(NetworkPruneRequest)
+        return {"NetworksDeleted": None}
 
     def _find(self, reference: str) -> NetworkView:
         """Return a network by id, name or the beginning of an id, in dockerd's order."""

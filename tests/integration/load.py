@@ -17,6 +17,11 @@ import attrs
 
 #: How long a client waits before it tries again, in seconds.
 _PAUSE = 0.03
+_NETWORKS: dict[str, dict[str, Any]] = {
+    "none": {"NetworkMode": "none"},
+    "bridge": {"NetworkMode": "bridge"},
+    "published": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}},
+}
 _LONG = "echo started; trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
 
 
@@ -58,6 +63,7 @@ def call(path: str, method: str, target: str, body: Any = None) -> tuple[int, An
 class Record:
     """What is known of one container.
 
+    :ivar network: a key of `_NETWORKS`.
     :ivar names: those that it may have: two while a rename is not certain.
     :ivar started: how many starts were answered, and `tried` how many were sent.
     :ivar stopped: whether a stop or kill was sent since the last start was answered.
@@ -128,14 +134,14 @@ class Client(threading.Thread):
 
     def _create(self, command: str, *, code: int | None, auto_remove: bool = False) -> Record:
         self._count += 1
-        network = self._random.choice(("none", "none", "bridge"))
+        network = self._random.choice(("none", "none", "bridge", "published"))
         record = Record([f"k{self._number}-{self._count}"], network, code, auto_remove)
         self.records.append(record)
         body = {
             "Image": "busybox",
             "Cmd": ["sh", "-c", command],
             "StopTimeout": 2,
-            "HostConfig": {"NetworkMode": network, "AutoRemove": auto_remove},
+            "HostConfig": {**_NETWORKS[network], "AutoRemove": auto_remove},
         }
         target = f"/containers/create?name={record.names[0]}"
         status, answer = self._call("POST", target, body)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -98,6 +99,13 @@ class Traces:
         folder = Path(f"/sys/class/net/{self.bridge}/brif")
         return len(list(folder.iterdir())) if folder.is_dir() else 0
 
+    def ports(self) -> set[int]:
+        """Return the ports of the host that the bridge's rules lead to containers."""
+        table = subprocess.run(
+            ("nft", "list", "table", "ip", self.bridge), capture_output=True, check=False
+        ).stdout.decode()
+        return {int(port) for port in re.findall(r"tcp \. (\d+) : ", table)}
+
     def _names(self, folder: str) -> set[str]:
         path = self.data.parent / folder
         return {one.name for one in path.iterdir()} if path.is_dir() else set()
@@ -142,6 +150,7 @@ class CrashTests(TestCase):
         self.all_ids = {one.id for one in records if one.id}
         self._compare_answers(records)
         self._compare_host()
+        self._compare_ports(records)
         self._remove_everything(records)
 
     def _compare_answers(self, records: list[Record]) -> None:
@@ -177,6 +186,17 @@ class CrashTests(TestCase):
             self.assertGreater(lasted, 0.0, (record, state))
             self.assertFalse(record.auto_remove, (record, state))
 
+    def _compare_ports(self, records: list[Record]) -> None:
+        """Compare whose port is published: theirs, and no one else's, and held by the server."""
+        for record in records:
+            if record.network != "published" or not record.id:
+                continue
+            state = self._inspect(record)
+            if state.get("State", {}).get("Running"):
+                (port,) = state["NetworkSettings"]["Ports"]["80/tcp"]
+                with socket.socket() as holder, self.assertRaises(OSError):
+                    holder.bind(("127.0.0.1", int(port["HostPort"])))
+
     def _compare_host(self) -> None:
         """Compare what runs with what is to be seen on the host."""
         containers = self._get("/containers/json?all=1")
@@ -193,6 +213,15 @@ class CrashTests(TestCase):
             for one in containers
             if one["Id"] in running and "bridge" in one["NetworkSettings"]["Networks"]
         }
+        published = [
+            port["PublicPort"]
+            for one in containers
+            if one["Id"] in running
+            for port in one["Ports"]
+            if "PublicPort" in port
+        ]
+        self.assertEqual(len(published), len(set(published)))
+        self._settles(self.traces.ports, set(published))
         # Four of each kind are made ahead.
         self._settles(lambda: self.traces.links() - len(bridged) <= 4, True)
         self._settles(lambda: self.traces.pins() - len(running) <= 8, True)

@@ -103,6 +103,16 @@ class Device(Struct, rename="pascal"):
     cgroup_permissions: str = ""
 
 
+class DeviceRequest(Struct, rename="pascal"):
+    """Devices that a driver is to find; `capabilities` are alternatives, each of several words."""
+
+    driver: str = ""
+    count: int = 0
+    device_ids: list[str] | None = field(default=None, name="DeviceIDs")
+    capabilities: list[list[str]] | None = None
+    options: dict[str, str] | None = None
+
+
 class WeightDevice(Struct, rename="pascal"):
     """A device of the host and its weight for block I/O."""
 
@@ -236,7 +246,7 @@ class HostConfig(Struct, rename="pascal"):
     cpuset_mems: str = ""
     devices: list[Device] | None = None
     device_cgroup_rules: list[str] | None = None
-    device_requests: list[dict[str, Any]] | None = None
+    device_requests: list[DeviceRequest] | None = None
     memory_reservation: int = 0
     memory_swap: int = 0
     memory_swappiness: int | None = None

@@ -16,6 +16,7 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
+from dockerapi.local.containers.cdi.edits import give_devices
 from dockerapi.local.containers.conmon import Monitored, RuntimeFailed, Watch, launch
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.joining import join_names, joined_container, owner_of_files
@@ -153,6 +154,7 @@ class Starter:
         """Mount the root and write the runtime's configuration; blocks."""
         root = prepare(container, layers, self._places.layout, sandbox, namespace, joined, host)
         spec = runtime_spec(container, root)
+        give_devices(spec, container.host_config.device_requests or ())
         profile = spec["linux"].get("seccomp")
         options = SecurityOptions.parse(container.host_config.security_opt or ())
         builtin = profile is not None and not options.seccomp_profile

@@ -29,7 +29,21 @@ from dockerapi.model.envelope import Envelope
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.wire.duplex import CHUNK
 
-APPLETS = ("sh", "cat", "echo", "env", "false", "hostname", "id", "ls", "mount", "sleep", "true")
+APPLETS = (
+    "sh",
+    "cat",
+    "dd",
+    "wc",
+    "echo",
+    "env",
+    "false",
+    "hostname",
+    "id",
+    "ls",
+    "mount",
+    "sleep",
+    "true",
+)
 
 
 class Bytes:

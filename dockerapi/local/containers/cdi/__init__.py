@@ -1,0 +1,1 @@
+"""Devices by the Container Device Interface: what vendors describe, given to containers."""

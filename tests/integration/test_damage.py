@@ -114,6 +114,79 @@ class DamageTests(TestCase):
                     found.append(int(entry.name))
         return found
 
+    def test_everything_works_on_under_a_new_server(self) -> None:
+        """What ran under the old server is read, written to, waited for and stopped by the new."""
+        server = self.server()
+        server.start()
+        server.import_busybox()
+        run = ("run", "-d", "--network=none")
+        echo = ("sh", "-c", "n=0; while read -r line; do n=$((n+1)); echo $n $line; done; exit 5")
+        server.docker(*run, "-i", "--name", "echo", "busybox", *echo)
+        server.docker(*run, "--name", "ends", "busybox", "sh", "-c", "sleep 0.5; exit 7")
+        server.docker(*run, "--rm", "--name", "goes", "busybox", "sh", "-c", "sleep 0.5; exit 7")
+        polite = ("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done")
+        server.docker(*run, "--name", "polite", "busybox", *polite)
+        server.kill()
+        time.sleep(1.0)
+        server.start()
+        state = self.state(server, "ends")
+        self.assertEqual((state["Status"], state["ExitCode"]), ("exited", 7))
+        times = [state[name].partition(".")[0] for name in ("StartedAt", "FinishedAt")]
+        begun, ended = (time.mktime(time.strptime(one, "%Y-%m-%dT%H:%M:%S")) for one in times)
+        self.assertLessEqual(ended - begun, 1.0)
+        self.assertEqual(self.call(server, "GET", "/containers/goes/json")[0], 404)
+        follower = self._client(server, "logs", "-f", "echo")
+        waiter = self._client(server, "wait", "echo")
+        first = self._client(server, "attach", "echo")
+        assert first.stdin is not None
+        first.stdin.write(b"one\n")
+        first.stdin.flush()
+        assert first.stdout is not None
+        self.assertEqual(first.stdout.readline(), b"1 one\n")
+        self.assertEqual(server.docker("exec", "echo", "echo", "in"), b"in\n")
+        first.kill()
+        self.assertTrue(self.state(server, "echo")["Running"])
+        server.docker("kill", "echo")
+        self.assertEqual(waiter.communicate(timeout=10)[0], b"137\n")
+        self.assertEqual(follower.communicate(timeout=10)[0], b"1 one\n")
+        server.docker("stop", "polite")
+        self.assertEqual(self.state(server, "polite")["ExitCode"], 9)
+        server.docker("start", "polite")
+        server.remove_containers()
+        server.stop()
+        self.assertEqual(server.leftovers(), [])
+
+    def _client(self, server: Server, *arguments: str) -> subprocess.Popen[bytes]:
+        client = subprocess.Popen(
+            ("docker", "-H", server.host, *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.addCleanup(client.wait)
+        self.addCleanup(client.kill)
+        return client
+
+    def test_a_monitor_that_is_killed(self) -> None:
+        server = self.server()
+        server.start()
+        server.import_busybox()
+        ends = ("sh", "-c", "sleep 1.5; exit 7")
+        server.docker("run", "-d", "--network=none", "--name", "on", "busybox", *ends)
+        identity = self.call(server, "GET", "/containers/on/json")[1]["Id"]
+        monitor = server.directory / "run" / "c" / identity / "conmon.pid"
+        os.kill(int(monitor.read_text()), signal.SIGKILL)
+        time.sleep(0.1)
+        self.assertTrue(self.state(server, "on")["Running"])
+        status, answer = self.call(server, "POST", "/containers/on/attach?stream=1&stdout=1")
+        self.assertEqual(status, 500)
+        self.assertIn("its monitor (conmon) is gone", str(answer))
+        self.assertIn(server.docker("wait", "on"), (b"7\n", b"255\n"))
+        self.assertFalse(self.state(server, "on")["Running"])
+        server.docker("rm", "on")
+        server.stop()
+        self.assertEqual(server.leftovers(), [])
+
     def test_damaged_rows_are_dead_and_can_be_removed(self) -> None:
         server = self.server()
         server.start()

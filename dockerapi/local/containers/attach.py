@@ -25,6 +25,7 @@ from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.detachkeys import parse_detach_keys
 from dockerapi.local.containers.hub import Hub
 from dockerapi.local.containers.logs import LogReader
+from dockerapi.local.containers.monitor import is_there
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.streaming import Left, Output, Wanted, stream
 from dockerapi.local.containers.transitions import Operation, check
@@ -112,6 +113,11 @@ class Attachments:
         keys = parse_detach_keys(request.detach_keys)
         container = self._registry.get(request.container)
         check(Operation.ATTACH, container, request.container)
+        if container.state.running and not is_there(self._watch(container).conmon_pid_file):
+            raise EngineError(
+                f"container {container.id} cannot be attached to: its monitor (conmon) is gone; "
+                "restart it"
+            )
         config = container.config
         framed = not raw and not config.tty
         wanted = Wanted(

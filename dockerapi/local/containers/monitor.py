@@ -67,6 +67,14 @@ def read_end(exit_file: Path, oom_file: Path, otherwise: int | None, now: int) -
         return End(UNKNOWN_CODE if otherwise is None else otherwise, now, oom_killed)
 
 
+def is_there(pid_file: Path) -> bool:
+    """Tell whether the conmon of a pid file still runs."""
+    try:
+        return Path(f"/proc/{int(pid_file.read_text())}/comm").read_text() == "conmon\n"
+    except (OSError, ValueError):
+        return False
+
+
 def kernel_exit_code(pidfd: int) -> int | None:
     """Return the exit code of a process that ended and was reaped, as the kernel keeps it.
 

@@ -100,7 +100,7 @@ def measure_all(
         started.append(subject)
         subject.start()
         subject.docker("import", "-", "busybox:latest", stdin=archive)
-        # What is done once, at the first container, belongs to no row; podman's CLI runs fail.
+        # What is done once, at the first container, belongs to no row; a row tells what fails.
         with suppress(*_ERRORS):
             subject.docker("run", "--rm", "busybox", "true")
     results: list[Result] = []

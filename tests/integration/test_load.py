@@ -125,11 +125,8 @@ class _Holdings:
                 if line.split()[4].startswith(root)
             ),
             links=sorted(_NUMBERED.sub("#", link) for link in links.stdout.split()),
-            processes=[
-                line
-                for line in server.leftovers()
-                if line not in {one.split()[4] for one in mounts}
-            ],
+            # Its mounts are not to be seen from here: these are processes.
+            processes=sorted(server.leftovers()),
             files=sorted(
                 str(path)
                 for base in ("data/containers", "run/c", "run/crun", "run/runc")

@@ -303,10 +303,10 @@ class AddressTests(PortsCase):
         inspected = "{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}"
         self.assertEqual(self.ok("inspect", "-f", inspected, "up").strip(), address)
         self.ok("exec", "up", "ping", "-c1", "-w3", self.ok("exec", "up", "sh", "-c", _GATEWAY))
-        for wrong, text in (("02:42", "invalid MAC"), ("01:42:00:00:00:99", "cannot set the MAC")):
-            done = self.server.run("run", "--rm", "--mac-address", wrong, "busybox", "true")
-            self.assertEqual(done.returncode, 125)
-            self.assertIn(text.encode(), done.stderr)
+        wrong = ("--mac-address", "01:42:00:00:00:99")
+        done = self.server.run("run", "--rm", *wrong, "busybox", "true")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"cannot set the MAC address", done.stderr)
 
 
 class BesideDockerdTests(PortsCase):

@@ -22,7 +22,7 @@ from dockerapi.local.containers.namespaces import Joined, shares_ipc
 from dockerapi.local.containers.security.devices import all_devices, host_devices
 from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.containers.spec import Root
-from dockerapi.local.containers.users import resolve_user
+from dockerapi.local.containers.users import check_bound_files, resolve_user
 from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
 from dockerapi.local.host.syscalls import MountFlag, UnmountFlag, mount, umount
@@ -150,6 +150,7 @@ def prepare(
     mount_root(directories, layers, volatile=options.auto_remove)
     _make_system_directories(directories.merged)
     make_sources(container.mounts.points)
+    check_bound_files(container.mounts.points)
     user = resolve_user(directories.merged, config.user, options.group_add or ())
     for destination in (*(config.volumes or ()), *container.mounts.volumes):
         make_directories(directories.merged, destination)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
 
 from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.containers.mounts import MountPoint
 from dockerapi.local.host.beneath import read_beneath
 
 #: The longest passwd or group file that is read, in bytes.
@@ -29,6 +32,25 @@ class User:
     gid: int
     groups: tuple[int, ...]
     home: str = "/"
+
+
+def check_bound_files(points: Iterable[MountPoint]) -> None:
+    """Raise `InvalidParameter` where binds put something in the place of passwd or group.
+
+    Runtimes read both inside the container, and would wait for ever at a pipe. Blocks for a few
+    system calls.
+    """
+    for point in points:
+        for path in ("/etc/passwd", "/etc/group"):
+            inside = posixpath.relpath(path, point.destination)
+            if point.type != "bind" or inside.startswith(".."):
+                continue
+            try:
+                mode = os.lstat(posixpath.normpath(posixpath.join(point.source, inside))).st_mode
+            except OSError:
+                continue
+            if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                raise InvalidParameter(f"cannot read {path} of the container: not a regular file")
 
 
 def resolve_user(root: Path, user: str, more_groups: Sequence[str] = ()) -> User:

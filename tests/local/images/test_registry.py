@@ -8,14 +8,16 @@ from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.error import DNSLookupError
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from dockerapi.engine.errors import EngineError, NotFound
+from dockerapi.engine.errors import EngineError, Forbidden, NotFound
 from dockerapi.local.images import pulling
 from dockerapi.local.images.progress import bar
-from dockerapi.local.images.registry.addresses import is_insecure
+from dockerapi.local.images.registry.addresses import CheckedEndpoint, is_insecure
 from dockerapi.local.images.registry.client import Place, RegistryClient
 from dockerapi.local.images.registry.manifests import (
     Manifest,
@@ -165,6 +167,15 @@ class AddressTests(SynchronousTestCase):
     def test_what_registries_refer_to(self) -> None:
         for internal in ("169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254"):
             self.assertEqual(self.allowed("https://r.example", internal), (False, False))
+        for internal in (
+            "100.100.100.200",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::",
+            "::a9fe:a9fe",
+        ):
+            self.assertEqual(self.allowed("https://r.example", internal), (False, False))
+        for own in ("64:ff9b::7f00:1", "2002:7f00:1::1", "::7f00:1", "::"):
+            self.assertFalse(self.allowed("https://r.example", own)[1], own)
         for own in ("127.0.0.1", "::1", "0.0.0.0", "::ffff:127.0.0.1"):
             self.assertFalse(self.allowed("https://r.example", own)[1])
             self.assertTrue(self.allowed("http://127.0.0.1:5000", own)[1])
@@ -191,6 +202,20 @@ class AddressTests(SynchronousTestCase):
         )
         self.assertEqual(bases("quay.io"), [["https://quay.io"]])
         self.assertEqual(bases("r.example"), [["https://r.example", "http://r.example"]])
+
+
+class NameTests(TestCase):
+    """Names, which are looked at when they are resolved."""
+
+    timeout = 30
+
+    async def test_names_that_lead_to_this_host(self) -> None:
+        client = RegistryClient(reactor, Place("https://r.example"), "x")
+        # As numbers the resolver takes some that are no addresses to look at.
+        for host in ("localhost", "2130706433", "0x7f.1", "127.1", "0"):
+            endpoint = CheckedEndpoint(reactor, host, 1, client._allows_other)
+            await self.assertFailure(endpoint.connect(Factory()), Forbidden, DNSLookupError)
+        await client.close()
 
 
 class ManifestTests(SynchronousTestCase):

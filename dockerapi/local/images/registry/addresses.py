@@ -6,7 +6,7 @@ Rule: names are resolved here, once, and only addresses that were checked are co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from twisted.internet.address import IPv4Address as TCP4
@@ -40,15 +40,29 @@ def is_loopback(address: Address) -> bool:
 def is_internal(address: Address) -> bool:
     """Tell whether `address` is link-local, where clouds keep their metadata, or no single host."""
     plain = _plain(address)
-    return plain.is_link_local or plain.is_multicast or plain in _METADATA_V6
+    return (
+        plain.is_link_local
+        or plain.is_multicast
+        or any(plain in network for network in _METADATA if network.version == plain.version)
+    )
 
 
-_METADATA_V6 = ip_network("fd00:ec2::/32")
+#: Of Amazon, Alibaba, Oracle and Azure, where they are not link-local.
+_METADATA = tuple(
+    map(ip_network, ("fd00:ec2::/32", "100.100.100.200", "192.0.0.192", "168.63.129.16"))
+)
+#: Addresses of IPv6 whose last 32 bits a gateway, or the host, takes for one of IPv4.
+_TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
 
 def _plain(address: Address) -> Address:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    """Return the address of IPv4 that `address` stands for, or itself."""
+    if not isinstance(address, IPv6Address):
+        return address
+    within = address.ipv4_mapped or address.sixtofour
+    if within is None and int(address) > 1 and any(address in known for known in _TRANSLATED):
+        within = IPv4Address(int(address) & 0xFFFFFFFF)
+    return within or address
 
 
 def literal(host: str) -> Address | None:

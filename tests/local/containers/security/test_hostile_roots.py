@@ -122,6 +122,17 @@ class UserFileTests(HostileCase):
                     place.touch()
             place.write_text(kept)
 
+    async def test_pipes_that_are_bound(self) -> None:
+        # runc reads both in the container, and would wait for a writer with the container's lock.
+        source = self.rig.base / "etc"
+        source.mkdir()
+        for name in ("passwd", "group"):
+            os.mkfifo(source / name)
+            for bind in (f"{source}:/etc", f"{source}/{name}:/etc/{name}"):
+                reason = await self.refused("id", host={"Binds": [bind]})
+                self.assertIn(f"cannot read /etc/{name}", reason)
+            (source / name).unlink()
+
     async def test_a_file_without_end(self) -> None:
         with (self.root / "etc/passwd").open("ab") as file:
             file.truncate(10 * 2**30)

@@ -199,8 +199,7 @@ class LocalBackend:
         await self._networks.start()
         await self.containers.start()
         for container in self.containers.registry:
-            if container.state.running:
-                self._logs.started(container, self.containers.places.watch(container))
+            self._logs.take_up(container, self.containers.places.watch(container))
 
     async def stop(self) -> None:
         """Let go of what belongs to this process; containers run on."""

@@ -170,7 +170,7 @@ class System:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": ["json-file", "local"],
+                "Log": ["fluentd", "gelf", "journald", "json-file", "local", "syslog"],
             },
             **host.limits,
             "Debug": settings.debug,

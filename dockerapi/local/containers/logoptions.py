@@ -6,14 +6,17 @@ when a container is created, values when it is started, as dockerd does.
 
 from __future__ import annotations
 
-import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote_plus
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.drivers.catalogue import KINDS
+from dockerapi.local.containers.drivers.message import Driver, Origin
 from dockerapi.local.containers.logtag import log_tag
 from dockerapi.local.containers.spool.rotation import Policy
+from dockerapi.local.containers.values import boolean, number, parse_size
 from dockerapi.model.containers import LogConfig
 from dockerapi.model.filters import safe_search
 
@@ -43,8 +46,6 @@ _UNKNOWN = {
 }
 #: dockerd's defaults of the driver `local`.
 _LOCAL = Policy(20 * 1024 * 1024, 5, True)
-_SUFFIXES = "kmgtp"
-_SIZE = re.compile(r"([\d. ]*\d\.?) ?([^\d. ]*)", re.ASCII)
 
 
 def with_default(config: LogConfig, default: LogConfig) -> LogConfig:
@@ -59,16 +60,33 @@ def check_options(config: LogConfig) -> None:
     driver = config.type or DEFAULT
     if driver == "none":
         return
-    known = _OPTIONS.get(driver)
+    kind = KINDS.get(driver)
+    known = _OPTIONS.get(driver) if kind is None else kind.options | _ATTRIBUTES
     if known is None:
         raise InvalidParameter(
             f'error looking up logging plugin {driver}: plugin "{driver}" not found'
         )
     options = config.config or {}
     _check_mode(options)
+    unknown = _UNKNOWN[driver] if kind is None else kind.unknown
     for name in sorted(options):
         if name not in known | _COMMON:
-            raise InvalidParameter(_UNKNOWN[driver].format(name))
+            raise InvalidParameter(unknown.format(name))
+    if kind is not None:
+        try:
+            _is_cached(options)
+            kind.check(options)
+        except ValueError as error:
+            raise InvalidParameter(str(error)) from None
+
+
+def _is_cached(options: Mapping[str, str]) -> bool:
+    """Tell whether the log of a driver that sends elsewhere can be read; raises ValueError."""
+    text = options.get("cache-disabled", "false")
+    try:
+        return not boolean(text)
+    except ValueError:
+        raise ValueError(f"invalid value for option cache-disabled: {text}") from None
 
 
 def _check_mode(options: Mapping[str, str]) -> None:
@@ -88,6 +106,11 @@ def _check_mode(options: Mapping[str, str]) -> None:
         raise InvalidParameter(f"error parsing option max-buffer-size: {error}") from None
 
 
+def can_be_read(config: LogConfig) -> bool:
+    """Tell whether `docker logs` shows the log of a container with this driver."""
+    return config.type != "none" and (config.type not in KINDS or _is_cached(config.config or {}))
+
+
 def policy_of(config: LogConfig) -> Policy:
     """Return how the log of a container is rotated; raise `EngineError` for values that cannot be.
 
@@ -95,6 +118,8 @@ def policy_of(config: LogConfig) -> Policy:
     """
     options = config.config or {}
     try:
+        if config.type in KINDS:
+            return _local({name.removeprefix("cache-"): text for name, text in options.items()})
         return _local(options) if config.type == "local" else _json_file(options)
     except ValueError as error:
         raise EngineError(str(error)) from None
@@ -107,11 +132,11 @@ def _json_file(options: Mapping[str, str]) -> Policy:
         if max_size <= 0:
             raise ValueError("max-size must be a positive number")
     if "max-file" in options:
-        max_files = _number(options["max-file"])
+        max_files = number(options["max-file"])
         if max_files < 1:
             raise ValueError("max-file cannot be less than 1")
     if "compress" in options:
-        compress = _boolean(options["compress"])
+        compress = boolean(options["compress"])
         if compress and (max_files == 1 or max_size is None):
             raise ValueError(
                 "compress cannot be true when max-file is less than 2 or max-size is not set"
@@ -128,44 +153,13 @@ def _local(options: Mapping[str, str]) -> Policy:
 
     size, files = options.get("max-size", ""), options.get("max-file", "")
     max_size = value("max-size", parse_size, _LOCAL.max_size, f"invalid value for max-size: {size}")
-    max_files = value("max-file", _number, _LOCAL.max_files, f"invalid value for max-file: {files}")
-    compress = value("compress", _boolean, _LOCAL.compress, "error reading compress log option")
+    max_files = value("max-file", number, _LOCAL.max_files, f"invalid value for max-file: {files}")
+    compress = value("compress", boolean, _LOCAL.compress, "error reading compress log option")
     if max_files < 0:
         raise ValueError("max file count cannot be less than 0")
     if compress and max_files <= 1:
         raise ValueError("compression cannot be enabled when max file count is 1")
     return Policy(max_size or None, max(max_files, 1), compress)
-
-
-def parse_size(text: str) -> int:
-    """Read ``10m`` (10,000,000) as bytes; raise ValueError in the words of Docker's go-units."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"invalid size: '{text}'")
-    suffix = match[2].lower()
-    try:
-        number = float(match[1])
-    except ValueError:
-        raise ValueError(f'strconv.ParseFloat: parsing "{match[1]}": invalid syntax') from None
-    if suffix in ("", "b"):
-        return int(number)
-    if suffix[0] not in _SUFFIXES or suffix[1:] not in ("", "b", "ib"):
-        raise ValueError(f"invalid suffix: '{suffix}'")
-    return int(number * 1000 ** (_SUFFIXES.index(suffix[0]) + 1))
-
-
-def _number(text: str) -> int:
-    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) is None:
-        raise ValueError(f'strconv.Atoi: parsing "{text}": invalid syntax')
-    return int(text)
-
-
-def _boolean(text: str) -> bool:
-    if text in ("1", "t", "T", "TRUE", "true", "True"):
-        return True
-    if text in ("0", "f", "F", "FALSE", "false", "False"):
-        return False
-    raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
 
 
 def attributes(container: Container) -> dict[str, str]:
@@ -183,9 +177,34 @@ def attributes(container: Container) -> dict[str, str]:
         found |= {name: values[name] for name in wanted if name in values}
         if expression := options.get(f"{option}-regex"):
             found |= {name: values[name] for name in _matching(expression, values)}
-    if tag := log_tag(options.get("tag", ""), container):
-        found["tag"] = tag
     return found
+
+
+def make_driver(container: Container, reactor: object) -> Driver | None:
+    """Return what sends the log of `container` elsewhere, if that is wanted.
+
+    Raises `EngineError` in dockerd's words for what cannot be.
+    """
+    log = container.host_config.log_config
+    kind = KINDS.get(log.type)
+    if kind is None:
+        return None
+    options = log.config or {}
+    origin = Origin(
+        id=container.id,
+        name=container.name,
+        image=container.image,
+        image_name=container.config.image,
+        command=" ".join([container.path, *container.arguments]),
+        created_at=container.created_at,
+        hostname=socket.gethostname(),
+        tag=log_tag(options.get("tag") or kind.tag, container),
+        attributes=attributes(container),
+    )
+    try:
+        return kind.make(options, origin, reactor)
+    except ValueError as error:
+        raise EngineError(str(error)) from None
 
 
 def _matching(expression: str, names: Iterable[str]) -> Iterator[str]:
@@ -197,9 +216,13 @@ def _matching(expression: str, names: Iterable[str]) -> Iterator[str]:
 
 def details(container: Container) -> bytes:
     """Return what `docker logs --details` shows before each line; raises as `attributes`."""
-    if container.host_config.log_config.type == "local":
-        # The driver keeps none.
+    log = container.host_config.log_config
+    if log.type not in ("", DEFAULT):
+        # What other drivers keep for being read has none.
         return b""
-    pairs = sorted(attributes(container).items())
+    found = attributes(container)
+    if tag := log_tag((log.config or {}).get("tag", ""), container):
+        found["tag"] = tag
+    pairs = sorted(found.items())
     quoted = (f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)
     return ",".join(quoted).encode()

@@ -13,6 +13,7 @@ from typing import Self
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.engine import Engine
@@ -20,13 +21,15 @@ from dockerapi.engine.errors import Conflict, EngineError, NotSupported
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container, Status
-from dockerapi.local.containers.logoptions import details, policy_of
+from dockerapi.local.containers.drivers.feeds import Feeds
+from dockerapi.local.containers.drivers.message import Driver
+from dockerapi.local.containers.logoptions import can_be_read, details, make_driver, policy_of
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.spool.changes import Changes, give_up
 from dockerapi.local.containers.spool.files import Cursor, LogFiles
 from dockerapi.local.containers.spool.reader import SpoolReader
 from dockerapi.local.containers.spool.render import Renderer, View
-from dockerapi.local.containers.spool.rotation import Rotation
+from dockerapi.local.containers.spool.rotation import Policy, Rotation
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import LogsRequest, stream_type
 from dockerapi.wire.duplex import Sink
@@ -38,7 +41,9 @@ LOOK = 5.0
 
 
 class LogReader:
-    """Reads the logs of containers, and has them rotated."""
+    """Reads the logs of containers, and has them rotated, and sent elsewhere."""
+
+    log = Logger()
 
     def __init__(
         self, registry: Registry, log_path: Callable[[Container], Path], clock: IReactorTime
@@ -48,6 +53,7 @@ class LogReader:
         self._clock = clock
         self._changes = Changes(clock)
         self._rotation = Rotation(self._changes, clock)
+        self._feeds = Feeds(self._changes, clock)
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
@@ -55,28 +61,47 @@ class LogReader:
 
     def stop(self) -> None:
         """Watch no more."""
+        self._feeds.stop()
         self._rotation.stop()
         self._changes.stop()
 
     def started(self, container: Container, watch: Watch) -> None:
-        """Look after the log of a container that `watch` monitors from now on, or did before.
+        """Look after the log of a container that `watch` monitors from now on.
 
         Raises `EngineError` in dockerd's words for options that cannot be.
         """
         try:
             policy = policy_of(container.host_config.log_config)
             details(container)
+            driver = make_driver(container, self._clock)
         except EngineError as error:
             raise EngineError(
                 "failed to create task for container: "
                 f"failed to initialize logging driver: {error.message}"
             ) from error
-        if watch.log is not None:
-            self._rotation.start(container, LogFiles(watch.log), watch.control_pipe, policy)
+        self._look_after(container, watch, policy, driver)
+
+    def take_up(self, container: Container, watch: Watch) -> None:
+        """Look after the log of a container that an earlier server started, running or not."""
+        driver = None
+        try:
+            policy = policy_of(container.host_config.log_config)
+            driver = make_driver(container, self._clock)
+        except EngineError as error:
+            self.log.warn(
+                "the log of {id} is not sent: {error}", id=container.id, error=error.message
+            )
+            policy = Policy()
+        if container.state.running:
+            self._look_after(container, watch, policy, driver)
+        elif driver is not None and watch.log is not None:
+            self._feeds.start(container, LogFiles(watch.log), driver)
+            self._feeds.end(container)
 
     def ended(self, container: Container) -> None:
         """Rotate the log of a container no more: it has ended, or failed to start."""
         self._rotation.end(container)
+        self._feeds.end(container)
 
     async def logs(self, job: Job) -> Answer:
         """Answer ContainerLogs; raises `NotSupported` for a container without a log."""
@@ -84,7 +109,7 @@ class LogReader:
         container = self._registry.get(request.container)
         if container.state.status in (Status.REMOVING, Status.DEAD):
             raise Conflict("can not get logs from container which is dead or marked for removal")
-        if container.host_config.log_config.type == "none":
+        if not can_be_read(container.host_config.log_config):
             raise NotSupported("configured logging driver does not support reading")
         policy_of(container.host_config.log_config)
         framed = not container.config.tty
@@ -120,6 +145,16 @@ class LogReader:
         """
         with self._following(container, follow=True) as following:
             await self._send(following, View(outputs, framed, gather=False), sink)
+
+    def _look_after(
+        self, container: Container, watch: Watch, policy: Policy, driver: Driver | None
+    ) -> None:
+        if watch.log is None:
+            return
+        files = LogFiles(watch.log)
+        self._rotation.start(container, files, watch.control_pipe, policy)
+        if driver is not None:
+            self._feeds.start(container, files, driver)
 
     def _following(self, container: Container, *, follow: bool) -> Following:
         return Following(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote_plus
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,11 +14,11 @@ from dockerapi.local.containers.logoptions import (
     attributes,
     check_options,
     details,
-    parse_size,
     policy_of,
     with_default,
 )
 from dockerapi.local.containers.spool.rotation import Policy
+from dockerapi.local.containers.values import parse_size
 from dockerapi.model.containers import ContainerConfig, HostConfig, LogConfig
 
 
@@ -58,6 +60,43 @@ class NamesTests(SynchronousTestCase):
             ("json-file", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
             ("", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
             ("local", {"labels": "x"}, "unknown log opt 'labels' for log driver local"),
+            ("syslog", {"a": "1"}, "unknown log opt 'a' for syslog log driver"),
+            ("syslog", {"syslog-format": "x"}, "Invalid syslog format"),
+            ("syslog", {"syslog-facility": "x"}, "invalid syslog facility"),
+            (
+                "syslog",
+                {"syslog-address": "ftp://a"},
+                "syslog-address should be in form proto://address, got ftp://a",
+            ),
+            (
+                "syslog",
+                {"syslog-address": "tcp://127.0.0.1:x"},
+                'parse "tcp://127.0.0.1:x": invalid port ":x" after host',
+            ),
+            ("gelf", {}, "gelf-address is a required parameter"),
+            (
+                "gelf",
+                {"gelf-address": "udp://x"},
+                "gelf: please provide gelf-address as proto://host:port",
+            ),
+            (
+                "gelf",
+                {"gelf-address": "tcp://x:1", "gelf-compression-type": "gzip"},
+                "compression is only supported on UDP",
+            ),
+            ("gelf", {"foo": "x"}, 'unknown log opt "foo" for gelf log driver'),
+            ("fluentd", {"cache-disabled": "x"}, "invalid value for option cache-disabled: x"),
+            (
+                "fluentd",
+                {"fluentd-address": "http://x"},
+                'invalid fluentd-address http://x: strconv.Atoi: parsing "//x": invalid syntax',
+            ),
+            (
+                "fluentd",
+                {"fluentd-max-retries": "x"},
+                'strconv.ParseUint: parsing "x": invalid syntax',
+            ),
+            ("journald", {"foo": "x"}, "unknown log opt 'foo' for journald log driver"),
             ("nope", {}, 'error looking up logging plugin nope: plugin "nope" not found'),
             ("local", {"mode": "junk"}, "logger: logging mode not supported: junk"),
             (
@@ -159,9 +198,7 @@ class DetailsTests(SynchronousTestCase):
             labels={"a": "1", "bb": "2", "c": "3"},
             env=["X=y", "XZ=q,=w", "Y=1"],
         )
-        self.assertEqual(
-            attributes(one), {"a": "1", "bb": "2", "X": "y", "XZ": "q,=w", "tag": "cx-1"}
-        )
+        self.assertEqual(attributes(one), {"a": "1", "bb": "2", "X": "y", "XZ": "q,=w"})
         self.assertEqual(details(one), b"X=y,XZ=q%2C%3Dw,a=1,bb=2,tag=cx-1")
 
     def test_nothing_chosen(self) -> None:
@@ -176,7 +213,7 @@ class DetailsTests(SynchronousTestCase):
             ("plain", "plain"),
         ):
             one = container(LogConfig("json-file", {"tag": template}), image="busybox")
-            self.assertEqual(attributes(one)["tag"], tag)
+            self.assertEqual(details(one), f"tag={quote_plus(tag)}".encode())
 
     def test_what_is_refused(self) -> None:
         for options, text in (
@@ -188,7 +225,7 @@ class DetailsTests(SynchronousTestCase):
             ),
         ):
             one = container(LogConfig("json-file", options))
-            self.assertEqual(message(attributes, one), text)
+            self.assertEqual(message(details, one), text)
         for option in ("env-regex", "labels-regex"):
             one = container(LogConfig("json-file", {option: "("}), labels={"a": "1"})
             self.assertIn("error parsing regexp: ", message(attributes, one))

@@ -1,0 +1,1 @@
+"""Log drivers that send a container's log elsewhere, each fed from its spool."""

@@ -1,0 +1,282 @@
+"""Log drivers with real receivers: what arrives, over each kind of connection."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from dockerapi.local.containers.drivers import journald
+from dockerapi.local.containers.drivers.catalogue import KINDS
+from dockerapi.local.containers.drivers.feed import Feed, cursor_path, read_cursor
+from dockerapi.local.containers.drivers.message import Driver, Message, Origin
+from dockerapi.local.containers.spool.changes import Changes
+from dockerapi.local.containers.spool.files import Cursor, LogFiles
+from tests.local.containers.spool.support import line
+
+ORIGIN = Origin(
+    id="1f" * 32,
+    name="cx",
+    image="sha256:" + "ab" * 32,
+    image_name="busybox",
+    command="sh -c x",
+    created_at=0,
+    hostname="host",
+    tag="1f1f",
+    attributes={"a": "1"},
+)
+#: 2026-11-24T20:00:00.123456789Z
+MOMENT = 1795550400_123456789
+OUT, ERROR = Message(MOMENT, 1, b"one"), Message(MOMENT, 2, b"two")
+
+
+class Received(DatagramProtocol):
+    """Keeps datagrams."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+
+    def datagramReceived(self, datagram: bytes, _: object) -> None:
+        self.got.append(datagram)
+
+
+class Connection(Protocol):
+    """Keeps what is sent in its factory, and answers what that says."""
+
+    factory: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.got += data
+        if self.factory.answer is not None:
+            self.transport.write(self.factory.answer(data))
+
+
+class DriverCase(TestCase):
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="dockerapi-log-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def driver(self, name: str, options: Mapping[str, str]) -> Driver:
+        made = KINDS[name].make(options, ORIGIN, reactor)
+        self.addCleanup(made.close)
+        return made
+
+    def udp(self) -> tuple[Received, int]:
+        received = Received()
+        port = reactor.listenUDP(0, received, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return received, port.getHost().port
+
+    async def stream(
+        self, answer: Callable[[bytes], bytes] | None = None, *, port: int = 0, path: str = ""
+    ) -> Any:
+        factory: Any = Factory.forProtocol(Connection)
+        factory.got, factory.answer = b"", answer
+        endpoint: Any = (
+            UNIXServerEndpoint(reactor, path)
+            if path
+            else TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+        )
+        listening = await endpoint.listen(factory)
+        self.addCleanup(listening.stopListening)
+        factory.port = None if path else listening.getHost().port
+        return factory
+
+    async def until(self, true: Callable[[], object]) -> None:
+        while not true():
+            await deferLater(reactor, 0.01)
+
+
+class SyslogTests(DriverCase):
+    async def test_udp(self) -> None:
+        received, port = self.udp()
+        driver = self.driver("syslog", {"syslog-address": f"udp://127.0.0.1:{port}"})
+        await driver.send([OUT, ERROR])
+        await self.until(lambda: len(received.got) == 2)
+        self.assertRegex(received.got[0], rb"^<30>Nov 2\d \d\d:00:00 1f1f\[\d+\]: one\n$")
+        self.assertRegex(received.got[1], rb"^<27>.*: two\n$")
+
+    async def test_tcp_and_formats(self) -> None:
+        head = rb"<134>1 2026-11-24T20:00:00"
+        for name, pattern in (
+            ("rfc3164", rb"^<134>Nov 2\d \d\d:00:00 host 1f1f\[\d+\]: one\n$"),
+            ("rfc5424", head + rb"Z host 1f1f \d+ 1f1f - one\n$"),
+            ("rfc5424micro", head + rb"\.123456Z host 1f1f \d+ 1f1f - one\n$"),
+        ):
+            receiver = await self.stream()
+            address = f"tcp://127.0.0.1:{receiver.port}"
+            options = {"syslog-address": address, "syslog-facility": "local0"}
+            await self.driver("syslog", {**options, "syslog-format": name}).send([OUT])
+            await self.until(lambda got=receiver: got.got.endswith(b"\n"))
+            self.assertRegex(receiver.got, pattern)
+
+    async def test_unix(self) -> None:
+        path = str(self.directory / "s")
+        receiver = await self.stream(path=path)
+        await self.driver("syslog", {"syslog-address": f"unix://{path}"}).send([OUT])
+        await self.until(lambda: receiver.got.endswith(b": one\n"))
+
+
+class GelfTests(DriverCase):
+    async def test_udp_compressed_and_in_chunks(self) -> None:
+        received, port = self.udp()
+        address = {"gelf-address": f"udp://127.0.0.1:{port}"}
+        await self.driver("gelf", address).send([OUT])
+        await self.until(lambda: received.got)
+        self.assertEqual(
+            msgspec.json.decode(gzip.decompress(received.got[0])),
+            {
+                "version": "1.1",
+                "host": "host",
+                "short_message": "one",
+                "timestamp": 1795550400.123,
+                "level": 6,
+                "_container_id": ORIGIN.id,
+                "_container_name": "cx",
+                "_image_id": ORIGIN.image,
+                "_image_name": "busybox",
+                "_command": "sh -c x",
+                "_tag": "1f1f",
+                "_created": "1970-01-01T00:00:00Z",
+                "_a": "1",
+            },
+        )
+        received.got.clear()
+        plain = self.driver("gelf", {**address, "gelf-compression-type": "none"})
+        await plain.send([Message(MOMENT, 2, b"x" * 5000)])
+        await self.until(lambda: len(received.got) == 4)
+        self.assertEqual({part[:2] for part in received.got}, {b"\x1e\x0f"})
+        self.assertEqual([part[10:12] for part in received.got], [bytes((n, 4)) for n in range(4)])
+        whole = msgspec.json.decode(b"".join(part[12:] for part in received.got))
+        self.assertEqual((whole["short_message"], whole["level"]), ("x" * 5000, 3))
+        received.got.clear()
+        packed = self.driver("gelf", {**address, "gelf-compression-type": "zlib"})
+        await packed.send([OUT])
+        await self.until(lambda: received.got)
+        self.assertIn(b'"one"', zlib.decompress(received.got[0]))
+
+    async def test_tcp(self) -> None:
+        receiver = await self.stream()
+        address = {"gelf-address": f"tcp://127.0.0.1:{receiver.port}"}
+        await self.driver("gelf", address).send([OUT, Message(MOMENT, 1, b""), ERROR])
+        await self.until(lambda: receiver.got.count(b"\0") == 2)
+        texts = [
+            msgspec.json.decode(part)["short_message"] for part in receiver.got.split(b"\0")[:2]
+        ]
+        self.assertEqual(texts, ["one", "two"])
+
+
+class FluentdTests(DriverCase):
+    async def test_a_message(self) -> None:
+        receiver = await self.stream()
+        driver = self.driver("fluentd", {"fluentd-address": f"127.0.0.1:{receiver.port}"})
+        await driver.send([Message(MOMENT, 2, b"two", whole=False)])
+        await self.until(lambda: receiver.got)
+        record = {
+            "container_id": ORIGIN.id,
+            "container_name": "/cx",
+            "source": "stderr",
+            "log": "two",
+            "a": "1",
+            "partial_message": "true",
+        }
+        self.assertEqual(msgspec.msgpack.decode(receiver.got), ["1f1f", 1795550400, record])
+
+    async def test_acknowledgements(self) -> None:
+        def answer(data: bytes) -> bytes:
+            return msgspec.msgpack.encode({"ack": msgspec.msgpack.decode(data)[3]["chunk"]})
+
+        path = str(self.directory / "s")
+        receiver = await self.stream(answer, path=path)
+        options = {"fluentd-request-ack": "true", "fluentd-sub-second-precision": "1"}
+        driver = self.driver("fluentd", {"fluentd-address": f"unix://{path}", **options})
+        await driver.send([OUT, ERROR])
+        self.assertEqual(receiver.got.count(b"container_id"), 2)
+        self.assertIn(
+            b"\xd7\x00" + (1795550400).to_bytes(4) + (123456789).to_bytes(4), receiver.got
+        )
+
+
+class JournaldTests(DriverCase):
+    async def test_an_entry(self) -> None:
+        path = self.directory / "socket"
+        received = Received()
+        port = reactor.listenUNIXDatagram(str(path), received)
+        self.addCleanup(port.stopListening)
+        self.patch(journald, "SOCKET", path)
+        await self.driver("journald", {}).send([OUT, Message(MOMENT, 2, b"x\nUSER=root")])
+        await self.until(lambda: len(received.got) == 2)
+        fields = dict(re.findall(rb"([A-Z_]+)=(.*)\n", received.got[0]))
+        self.assertEqual((fields[b"MESSAGE"], fields[b"PRIORITY"]), (b"one", b"6"))
+        self.assertEqual((fields[b"CONTAINER_NAME"], fields[b"A"]), (b"cx", b"1"))
+        self.assertTrue(
+            received.got[1].startswith(b"MESSAGE\n" + (11).to_bytes(8, "little") + b"x\nUSER")
+        )
+
+    def test_no_journal(self) -> None:
+        self.patch(journald, "SOCKET", self.directory / "none")
+        error = self.assertRaises(ValueError, journald.make, {}, ORIGIN, reactor)
+        self.assertEqual(str(error), "journald is not enabled on this host")
+
+
+class FeedTests(DriverCase):
+    async def test_a_receiver_that_comes_late_and_a_server_that_ends(self) -> None:
+        files = LogFiles(self.directory / "container.log")
+        changes = Changes(reactor)
+        self.addCleanup(changes.stop)
+        receiver = await self.stream()
+        address = {"gelf-address": f"tcp://127.0.0.1:{receiver.port}"}
+
+        def write(*texts: bytes) -> None:
+            with files.path.open("ab") as file:
+                file.write(b"".join(line(1, "F", text) for text in texts))
+
+        def texts() -> list[str]:
+            parts = receiver.got.split(b"\0")[:-1]
+            return [msgspec.json.decode(part)["short_message"] for part in parts]
+
+        write(b"one", b"two")
+        first = Feed(files, self.driver("gelf", address), changes, reactor)
+        first.start()
+        await self.until(lambda: len(texts()) == 2)
+        write(b"three")
+        await self.until(lambda: len(texts()) == 3)
+        first.stop()
+        self.assertEqual(read_cursor(cursor_path(files)), files.end())
+        number = files.set_aside()
+        write(b"four")
+        second = Feed(files, self.driver("gelf", address), changes, reactor)
+        second.start()
+        second.end()
+        await self.until(lambda: len(texts()) == 4)
+        self.assertEqual(texts(), ["one", "two", "three", "four"])
+        await self.until(lambda: read_cursor(cursor_path(files)) == Cursor(number + 1, 50))
+        self.assertEqual(files.end(), Cursor(number + 1, 50))
+
+    async def test_messages_wait_for_a_receiver_that_is_away(self) -> None:
+        files = LogFiles(self.directory / "container.log")
+        changes = Changes(reactor)
+        self.addCleanup(changes.stop)
+        files.path.write_bytes(line(1, "F", b"one"))
+        path = str(self.directory / "s")
+        driver = self.driver("fluentd", {"fluentd-address": f"unix://{path}"})
+        feed = Feed(files, driver, changes, reactor)
+        feed.start()
+        feed.end()
+        await deferLater(reactor, 0.1)
+        receiver = await self.stream(path=path)
+        await self.until(lambda: b"one" in receiver.got)

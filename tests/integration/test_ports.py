@@ -11,9 +11,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.isolation import OWN_NETWORK
 from dockerapi.local.backend import bridge_name
 from dockerapi.local.networks.namespaces import in_namespace
 from tests.integration import dockerd, server
+from tests.integration.dockerd import Dockerd
 from tests.integration.server import Server, wait_until
 
 #: A web server on port 80 that says where it runs.
@@ -30,11 +32,15 @@ class PortsCase(SynchronousTestCase):
     skip = server.missing() or None
 
     def setUp(self) -> None:
-        self.server = Server()
+        self.server = self.make_server()
         self.addCleanup(self.check_leftovers)
         self.server.start()
         self.server.import_busybox()
         self.addCleanup(self.server.remove_containers)
+
+    def make_server(self) -> Server:
+        """Return the server of a test."""
+        return Server()
 
     def check_leftovers(self) -> None:
         """Remove the server; its rules and its bridge go with it."""
@@ -310,24 +316,62 @@ class AddressTests(PortsCase):
 
 
 class BesideDockerdTests(PortsCase):
+    """A dockerd and a server of ours, together in a network of their own."""
+
     skip = server.missing() or dockerd.missing() or None
 
-    def test_its_rules_stay_as_they_are(self) -> None:
-        before = _foreign_rules()
-        self.web("web", "-p", "80")
-        self.assertTrue(self.served("127.0.0.1", self.port("web"), "web"))
-        self.ok("rm", "-f", "web")
-        self.assertEqual(_foreign_rules(), before)
+    def setUp(self) -> None:
+        self.neighbour = Dockerd(bridge=True)
+        self.neighbour._command = (*OWN_NETWORK, *self.neighbour._command)
+        self.addCleanup(self.neighbour.remove)
+        self.neighbour.start()
+        self.neighbour.docker("import", "-", "busybox:latest", stdin=server.busybox_archive())
+        assert self.neighbour._process is not None
+        self.enter = ("nsenter", "--net", "--mount", "-t", str(self.neighbour._process.pid))
+        super().setUp()
 
+    def make_server(self) -> Server:
+        return Server(prefix=self.enter)
 
-def _foreign_rules() -> list[str]:
-    """Return the rules of iptables that no server of ours has made."""
-    found: list[str] = []
-    for table in ("raw", "nat", "filter"):
-        listing = subprocess.run(
-            ("iptables", "-w", "5", "-t", table, "-S"), capture_output=True, check=True
-        )
-        found += [
-            line for line in listing.stdout.decode().splitlines() if '"dockerapi:' not in line
-        ]
-    return [line for line in found if "dockerapi:" not in line]
+    def inside(self, *command: str) -> str:
+        """Run a command in the network of both and return its output, whatever its status."""
+        done = subprocess.run((*self.enter, *command), capture_output=True, check=False)
+        return done.stdout.decode()
+
+    def rules(self) -> str:
+        """Return the rules of iptables, dockerd's and all others."""
+        return "".join(self.inside("iptables", "-t", one, "-S") for one in ("nat", "filter", "raw"))
+
+    def test_both_publish_and_neither_harms_the_other(self) -> None:
+        web = ("busybox", *WEB)
+        self.neighbour.docker("run", "-d", "--hostname", "theirs", "-p", "8080:80", *web)
+        before = self.rules()
+        self.assertIn("--dport 8080", before)
+        self.web("ours", "-p", "8081:80", "-p", "127.0.0.1:8082:80")
+        self.assertEqual(self.rules(), before)
+        for port, name in ((8080, "theirs"), (8081, "ours"), (8082, "ours")):
+            for address in ("127.0.0.1", "[::1]"):
+                if (port, address) != (8082, "[::1]"):
+                    get = ("curl", "-s", "-m", "3", f"http://{address}:{port}/")
+                    served = wait_until(lambda g=get, n=name: self.inside(*g).strip() == n, 5)
+                    self.assertTrue(served, (port, address))
+        done = self.server.run("run", "--rm", "-p", "8080:80", "busybox", "true")
+        self.assertIn(b"8080:", done.stderr)
+        self.assertIn(b"address already in use", done.stderr)
+        self.ok("rm", "-f", "ours")
+        self.assertEqual(self.rules(), before)
+
+    def test_containers_of_both_meet_by_published_ports_only(self) -> None:
+        web = ("busybox", *WEB)
+        theirs = self.neighbour.docker("run", "-d", "-p", "8080:80", *web).decode().strip()
+        self.web("ours", "-p", "8081:80", "--expose", "81")
+        gateway = self.inside("ip", "-4", "-o", "addr", "show", "docker0").split()[3].split("/")[0]
+        get = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {} {} | head -n 1"
+        published = get.format(gateway, 8080)
+        self.assertIn("HTTP/1", self.ok("exec", "ours", "sh", "-c", published))
+        exec_ = ("exec", theirs, "sh", "-c")
+        published = get.format(gateway, 8081)
+        self.assertIn(b"HTTP/1", self.neighbour.docker(*exec_, published))
+        address = self.ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "ours").strip()
+        self.assertTrue(address)
+        self.assertEqual(self.neighbour.docker(*exec_, get.format(address, 80)), b"")

@@ -252,6 +252,8 @@ class JoinTests(PortsCase):
         assert isinstance(settings, dict)
         self.assertEqual(host["NetworkMode"], f"container:{identity}")
         self.assertEqual((settings["Networks"], settings["Ports"]), ({}, {}))
+        for name in ("HostsPath", "HostnamePath", "ResolvConfPath"):
+            self.assertEqual(found[name], self.inspect("web")[name])
 
     def test_the_first_ends(self) -> None:
         self.web("web")

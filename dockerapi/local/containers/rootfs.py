@@ -53,6 +53,10 @@ class Directories:
         """Return the directories of the container `identity`."""
         return cls(layout.container(identity), layout.container_run(identity))
 
+    def of_other(self, identity: str) -> Directories:
+        """Return the directories of another container; for paths to show."""
+        return Directories(self.home.parent / identity, self.run.parent / identity)
+
     @property
     def upper(self) -> Path:
         """What the container wrote."""

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.joining import joined_reference
 from dockerapi.local.containers.portviews import port_map, port_rows
 from dockerapi.local.containers.rootfs import Directories
 from dockerapi.local.containers.security.apparmor import profile_of
@@ -33,6 +34,7 @@ def inspect_document(
     container: Container, directories: Directories, lower: str, version: Version
 ) -> dict[str, Any]:
     """Return ContainerInspect's answer; `lower` names the image's layers, topmost first."""
+    files = _network_files(container, directories)
     return {
         "Id": container.id,
         "Created": rfc3339(container.created_at),
@@ -40,9 +42,9 @@ def inspect_document(
         "Args": container.arguments,
         "State": state_document(container),
         "Image": container.image,
-        "ResolvConfPath": str(directories.resolv_conf),
-        "HostnamePath": str(directories.hostname),
-        "HostsPath": str(directories.hosts),
+        "ResolvConfPath": str(files.resolv_conf),
+        "HostnamePath": str(files.hostname),
+        "HostsPath": str(files.hosts),
         "LogPath": _log_path(container, directories),
         "Name": f"/{container.name}",
         "RestartCount": container.state.restarts,
@@ -74,6 +76,12 @@ def _log_path(container: Container, directories: Directories) -> str:
     if container.host_config.log_config.type != "json-file" or not container.state.started_at:
         return ""
     return str(directories.log)
+
+
+def _network_files(container: Container, directories: Directories) -> Directories:
+    """Return where hosts, hostname and resolv.conf are: those of a container that it joined."""
+    joined = joined_reference(container.host_config.network_mode)
+    return directories if joined is None else directories.of_other(joined)
 
 
 def state_document(container: Container) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def make_root(path: Path) -> None:
 class Rig:
     """One engine with containers, on directories of its own."""
 
-    def __init__(self, runtime: str = "") -> None:
+    def __init__(self, runtime: str = "", runtimes: Mapping[str, str] | None = None) -> None:
         for program in ("conmon", "runc"):
             if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
                 raise SkipTest(f"{program} is not installed")
@@ -137,6 +137,7 @@ class Rig:
         self.images = OneImage(self.base / "layer")
         make_root(self.images.layer)
         self.runtime = runtime
+        self.runtimes = runtimes or {}
         self.bridge = f"dct{secrets.token_hex(4)}"
 
     async def start(self) -> None:
@@ -156,7 +157,7 @@ class Rig:
             self.images,
             self.networks,
             self.engine,
-            ContainerSettings(default_runtime=self.runtime),
+            ContainerSettings(default_runtime=self.runtime, runtimes=self.runtimes),
             reactor,
         )
         self.containers.register(self.engine)

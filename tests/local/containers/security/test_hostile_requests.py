@@ -12,8 +12,8 @@ from twisted.trial.unittest import TestCase
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.local.containers import execs as execs_module
 from dockerapi.local.containers.logoptions import attributes
+from tests.local.containers.streams import StreamsCase
 from tests.local.containers.support import Rig
-from tests.local.containers.test_streams import StreamsCase
 
 
 class HostileRequestTests(TestCase):

@@ -112,6 +112,7 @@ class LocalBackend:
             self._layout,
             self._images,
             self._networks,
+            self._volumes,
             engine,
             ContainerSettings(
                 default_runtime=settings.default_runtime,

@@ -106,14 +106,6 @@ class RunTests(EmbeddedCase):
         for name in (b"StorageOpt", b"Runtime"):
             self.assertIn(b"WARNING: HostConfig." + name, done.stderr)
 
-    def test_volumes_are_directories_of_the_container(self) -> None:
-        options = ("-v", "name:/some/where", "-v", "/any")
-        done = self.server.run(
-            "run", "--rm", *options, "busybox", "touch", "/some/where/f", "/any/f"
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn(b"WARNING: volumes are not supported yet: /some/where", done.stderr)
-
     def test_an_image_for_another_platform(self) -> None:
         options = ("--pull", "never", "--platform", "linux/s390x")
         done = self.server.run("create", *options, "busybox", "true")

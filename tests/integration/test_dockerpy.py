@@ -149,8 +149,16 @@ class ContainerTests(DockerPyCase):
         bridge = self.client.networks.get("bridge")
         self.assertEqual([one.id for one in bridge.containers], [container.id])
         self.assertRaises(NotFound, self.client.networks.get, "nosuch")
-        words = self.refused(501, self.client.volumes.create, "vol")
-        self.assertIn("VolumeCreate", words)
+
+    def test_volumes(self) -> None:
+        volume = self.client.volumes.create("vol", labels={"a": "b"})
+        self.assertEqual([one.id for one in self.client.volumes.list()], ["vol"])
+        container = self.run_detached(volumes={"vol": {"bind": "/v", "mode": "ro"}})
+        (mount,) = container.attrs["Mounts"]
+        self.assertEqual((mount["Name"], mount["RW"], mount["Mode"]), ("vol", False, "ro"))
+        self.refused(409, volume.remove)
+        container.remove(force=True)
+        volume.remove()
 
 
 class StreamTests(DockerPyCase):

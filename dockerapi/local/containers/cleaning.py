@@ -14,6 +14,7 @@ from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.rootfs import remove, unmount_root
 from dockerapi.local.containers.tools import Toolbox
+from dockerapi.local.containers.volumemounts import VolumeMounts
 from dockerapi.local.host.threads import in_thread
 
 
@@ -22,10 +23,13 @@ class Cleaner:
 
     log = Logger()
 
-    def __init__(self, toolbox: Toolbox, places: Places, networks: Networks) -> None:
+    def __init__(
+        self, toolbox: Toolbox, places: Places, networks: Networks, volumes: VolumeMounts
+    ) -> None:
         self._toolbox = toolbox
         self._places = places
         self._networks = networks
+        self._volumes = volumes
 
     def announce(self, container: Container) -> None:
         """Tell that `after_end` comes, before others learn that the container has ended.
@@ -46,6 +50,7 @@ class Cleaner:
             await in_thread(self._release, container)
         except Exception:
             self.log.failure("the root of the container {id} is mounted still", id=container.id)
+        await self._volumes.detach(container)
         try:
             await self._networks.disconnect(container.id)
         except Exception:
@@ -62,6 +67,13 @@ class Cleaner:
         """Unmount the root, and tell `reconcile` that no process is left to account for."""
         unmount_root(self._places.directories(container))
         self._places.watch(container).pid_file.unlink(missing_ok=True)
+
+    async def forget_volumes(self, container: Container) -> None:
+        """Give back the volumes of a container that was forgotten."""
+        try:
+            await self._volumes.forget(container)
+        except Exception:
+            self.log.failure("volumes of the container {id} are left", id=container.id)
 
     async def remove_files(self, container: Container) -> None:
         """Remove the files of a container that was forgotten."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 
-from dockerapi.local.containers.mounts import Mounts, parse_mounts
+from dockerapi.local.containers.mountpoint import MountPoint
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ class Container:
     :ivar health: what is known of its health; None where it is not checked.
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
-    :ivar mounts: what `host_config` wants mounted.
+    :ivar mounts: what it has mounted, parents first.
+    :ivar staged: the same as it is bound from the host, while it starts and runs.
+    :ivar made_volumes: the volumes that were made for it, while it is made itself.
+    :ivar takes_volumes: whether its removal takes its anonymous volumes along.
     """
 
     id: str
@@ -112,12 +115,12 @@ class Container:
     health: Health | None = None
     removing: bool = False
     restarts: bool = False
-    mounts: Mounts = attrs.field(init=False)
+    mounts: tuple[MountPoint, ...] = ()
+    staged: tuple[MountPoint, ...] = ()
+    made_volumes: list[str] = attrs.field(factory=list)
+    takes_volumes: bool = False
     _next_exit: list[Deferred[Exit]] = attrs.field(factory=list)
     _removal: list[Deferred[Exit]] = attrs.field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        self.mounts = parse_mounts(self.host_config)
 
     @property
     def status(self) -> Status:

@@ -137,7 +137,7 @@ class Control:
         told = event(container, "pause" if status is Status.PAUSED else "unpause")
         await self._ledger.save(container, moved(container.state, status), told)
 
-    async def remove(self, container: Container, *, force: bool) -> None:
+    async def remove(self, container: Container, *, force: bool, volumes: bool = False) -> None:
         """Remove a container; with `force`, kill it first.
 
         Raises `Conflict` where it runs and `force` is not given, and where it is being removed.
@@ -145,6 +145,7 @@ class Control:
         status = Status.REMOVING if container.removing else container.state.status
         refuse(Operation.FORCED_REMOVE if force else Operation.REMOVE, container, status)
         container.removing = True
+        container.takes_volumes = volumes
         try:
             if force:
                 await self._lifecycle.give_up_restart(container)

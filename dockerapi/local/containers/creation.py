@@ -53,13 +53,14 @@ from dockerapi.model.containers import (
     as_words,
 )
 from dockerapi.model.images import Platform
+from dockerapi.model.versions import NEWEST, Version
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _MILLISECOND = 1_000_000
 _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
 #: What is kept and shown, and has no effect yet: fields of HostConfig, then of ContainerConfig.
-_WITHOUT_EFFECT = ("volume_driver", "volumes_from", "links")
+_WITHOUT_EFFECT = ("links",)
 
 
 def new_container(
@@ -144,7 +145,7 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
     return config
 
 
-def check_body(config: ContainerConfig, host: HostConfig) -> None:
+def check_body(config: ContainerConfig, host: HostConfig, version: Version = NEWEST) -> None:
     """Raise `InvalidParameter` for what can never be, `NotSupported` for what cannot be yet."""
     _check_config(config)
     _check_policy(host)
@@ -154,7 +155,7 @@ def check_body(config: ContainerConfig, host: HostConfig) -> None:
     if options.seccomp_profile:
         parse_profile(options.seccomp_profile)
     device_rules((), host.device_cgroup_rules or (), host.privileged)
-    parse_mounts(host)
+    parse_mounts(host, version)
     check_networking(config, host)
     check_modes(host)
     _check_refused(host)
@@ -229,7 +230,7 @@ def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:
 
 def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     """Give a warning for everything that has no effect yet."""
-    host, config = container.host_config, container.config
+    host = container.host_config
     names = dict(
         zip(HostConfig.__struct_fields__, HostConfig.__struct_encode_fields__, strict=True)
     )
@@ -239,8 +240,6 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     yield from network_warnings(host)
     for option in SecurityOptions.parse(host.security_opt or ()).ignored:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")
-    for destination in (*(config.volumes or ()), *container.mounts.volumes):
-        yield f"volumes are not supported yet: {destination} is part of the container itself"
     yield from _ignored_endpoints(host, body)
 
 

@@ -117,6 +117,7 @@ class Lifecycle:
         await self._cleaner.after_end(container, by_force=True)
         if container.host_config.auto_remove:
             await self._ledger.forget(container, event(container, "destroy"))
+            await self._cleaner.forget_volumes(container)
             container.tell_removal(Exit(code))
             await self._cleaner.remove_files(container)
         else:
@@ -150,6 +151,8 @@ class Lifecycle:
         try:
             await self._record_end(container, end, removes=removes, again=again)
             self._cleaner.announce(container)
+            if removes:
+                await self._cleaner.forget_volumes(container)
             self._tell_end(container, end, removes=removes, again=again)
             await self._cleaner.after_end(container)
             if again and not self._closing:
@@ -254,6 +257,7 @@ class Lifecycle:
                 return
             refuse(Operation.REMOVE, container, container.state.status)
             await self._ledger.forget(container, event(container, "destroy"))
+            await self._cleaner.forget_volumes(container)
             self._restarter.forget(container)
             self.let_go(container)
             container.tell_removal(Exit(container.state.exit_code))

@@ -85,7 +85,7 @@ class Listing:
                 filters.exact("network", *self._networks(container)),
                 filters.exact("ancestor", *_ancestors(container)),
                 filters.exact("health", container.health.status if container.health else "none"),
-                filters.exact("volume", *(one.destination for one in container.mounts.points)),
+                filters.exact("volume", *_volume_names(container)),
                 exposes(container, filters.get("expose")),
                 publishes(container, filters.get("publish")),
                 filters.truth("is-task", False) is False,
@@ -139,3 +139,13 @@ def disk_usage(path: str) -> int:
                 continue
             total += status.st_size
     return total
+
+
+def _volume_names(container: Container) -> list[str]:
+    """Return the names by which a container's mounts may be asked for."""
+    return [
+        text
+        for point in container.mounts
+        if point.listed
+        for text in (point.name or point.source, point.destination)
+    ]

@@ -1,4 +1,4 @@
-"""What a container has mounted: binds, tmpfs, and what cannot be honoured yet.
+"""What a container has mounted: which mounts a request asks for.
 
 Source: `Binds`, `Mounts` and `Tmpfs` of the specification's HostConfig; texts as dockerd's.
 Rule: parsing touches no disk; what depends on the host is checked by `check_sources`.
@@ -8,126 +8,62 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import attrs
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
-from dockerapi.model.containers import HostConfig, Mount
+from dockerapi.local.containers.mountpoint import BIND, IMAGE, TMPFS, VOLUME, MountPoint
+from dockerapi.local.containers.mountrules import (
+    PROPAGATIONS,
+    check_mode,
+    check_mount,
+    check_target,
+)
+from dockerapi.local.containers.tmpfsoptions import as_text, tmpfs_options
+from dockerapi.local.volumes.catalogue import Wanted
+from dockerapi.model.containers import BindOptions, DriverConfig, HostConfig, Mount, VolumeOptions
+from dockerapi.model.versions import NEWEST, Version
 
-_PROPAGATIONS = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
-_MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated"})
-#: Options of a tmpfs that stand for themselves, and what each takes the place of.
-_TMPFS_FLAGS = {
-    "exec": "noexec",
-    "suid": "nosuid",
-    "dev": "nodev",
-    "rw": "ro",
-    "atime": "noatime",
-    "noexec": "exec",
-    "nosuid": "suid",
-    "nodev": "dev",
-    "ro": "rw",
-    "noatime": "atime",
-    "sync": "async",
-    "async": "sync",
-    "diratime": "nodiratime",
-    "nodiratime": "diratime",
-    "relatime": "norelatime",
-    "norelatime": "relatime",
-    "strictatime": "nostrictatime",
-}
-_TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
+#: From here on images can be mounted, and read-only mounts are so with what lies inside them.
+_IMAGES = Version(1, 48)
+_RECURSIVE = Version(1, 44)
 
 
 @attrs.frozen
-class MountPoint:
-    """One mount.
+class Request:
+    """A mount that is asked for, and of a volume, what it is to be."""
 
-    :ivar type: ``bind`` or ``tmpfs``.
-    :ivar source: the path on the host; empty for a tmpfs.
-    :ivar mode: what the client wrote as its mode, for inspect.
-    :ivar propagation: as in mount(8), for a bind.
-    :ivar options: further options of the mount itself, in the OCI specification's words.
-    :ivar create: whether a missing source is made a directory (else it is an error).
-    """
-
-    type: str
-    source: str
-    destination: str
-    read_only: bool = False
-    mode: str = ""
-    propagation: str = "rprivate"
-    options: tuple[str, ...] = ()
-    create: bool = False
-
-    def to_spec(self) -> dict[str, object]:
-        """Return the OCI runtime specification's mount."""
-        options = [*self.options, *(["ro"] if self.read_only else [])]
-        if self.type == "bind":
-            return {
-                "destination": self.destination,
-                "type": "bind",
-                "source": self.source,
-                "options": [*options, self.propagation],
-            }
-        return {
-            "destination": self.destination,
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": [*options, "rprivate"],
-        }
-
-    def to_api(self) -> dict[str, object]:
-        """Return the API's ``MountPoint``."""
-        bind = self.type == "bind"
-        return {
-            "Type": self.type,
-            "Source": self.source,
-            "Destination": self.destination,
-            "Mode": self.mode,
-            "RW": not self.read_only,
-            "Propagation": self.propagation if bind else "",
-        }
+    point: MountPoint
+    volume: Wanted = attrs.field(factory=Wanted)
 
 
-@attrs.frozen
-class Mounts:
-    """All mounts of a container, and the destinations of volumes, which are not honoured yet."""
-
-    points: tuple[MountPoint, ...]
-    volumes: tuple[str, ...] = ()
-
-
-def parse_mounts(host: HostConfig) -> Mounts:
-    """Read the mounts that `host` asks for.
+def parse_mounts(host: HostConfig, version: Version = NEWEST) -> list[Request]:
+    """Read the mounts that `host` asks for; those of ``Tmpfs`` come last.
 
     Raises `InvalidParameter` (or `EngineError`, where dockerd answers so) for what is malformed.
     """
-    points: list[MountPoint] = []
-    volumes: list[str] = []
+    found: dict[str, Request] = {}
     for text in host.binds or ():
-        bind = _bind(text)
-        if bind.source.startswith("/"):
-            points.append(bind)
-        else:
-            volumes.append(bind.destination)
+        request = _bind(text, host.volume_driver, recursive=version >= _RECURSIVE)
+        if request.point.destination in {*found, *map(posixpath.normpath, host.tmpfs or ())}:
+            raise _duplicate(request.point)
+        found[request.point.destination] = request
     for mount in host.mounts or ():
-        point = _mount(mount)
-        if point is not None:
-            points.append(point)
-        else:
-            volumes.append(mount.target)
+        request = _mount(mount, version)
+        if request.point.destination in found:
+            raise _duplicate(request.point)
+        found[request.point.destination] = request
     for destination, options in (host.tmpfs or {}).items():
-        point = MountPoint("tmpfs", "", _destination(destination, destination))
-        points.append(attrs.evolve(point, options=tmpfs_options(options), mode=options))
-    seen: set[str] = set()
-    for point in points:
-        if point.destination in seen:
-            raise InvalidParameter(f"Duplicate mount point: {point.destination}")
-        seen.add(point.destination)
-    points.sort(key=lambda point: point.destination.count("/"))
-    return Mounts(tuple(points), tuple(volumes))
+        point = MountPoint(
+            type=TMPFS,
+            destination=_destination(destination, destination),
+            options=tmpfs_options(options),
+            mode=options,
+            listed=False,
+        )
+        found.setdefault(point.destination, Request(point))
+    return list(found.values())
 
 
 def check_sources(host: HostConfig) -> None:
@@ -138,24 +74,18 @@ def check_sources(host: HostConfig) -> None:
     for mount in host.mounts or ():
         create = mount.bind_options is not None and mount.bind_options.create_mountpoint
         if mount.type == "bind" and not create and not os.path.exists(mount.source):
-            raise InvalidParameter(
-                'invalid mount config for type "bind": '
-                f"bind source path does not exist: {mount.source}"
-            )
+            raise _missing(mount.source)
 
 
-def make_sources(points: tuple[MountPoint, ...]) -> None:
+def make_sources(points: Iterable[MountPoint]) -> None:
     """Make the missing sources of binds, as dockerd does; raise `InvalidParameter`, `EngineError`.
 
     Blocks for a system call each.
     """
     for point in points:
-        if point.type == "bind" and not os.path.exists(point.source):
+        if point.type == BIND and not os.path.exists(point.source):
             if not point.create:
-                raise InvalidParameter(
-                    'invalid mount config for type "bind": '
-                    f"bind source path does not exist: {point.source}"
-                )
+                raise _missing(point.source)
             try:
                 os.makedirs(point.source, mode=0o755, exist_ok=True)
             except OSError as error:
@@ -165,107 +95,141 @@ def make_sources(points: tuple[MountPoint, ...]) -> None:
                 ) from None
 
 
-def _bind(text: str) -> MountPoint:
+def _missing(source: str) -> InvalidParameter:
+    return InvalidParameter(
+        f'invalid mount config for type "bind": bind source path does not exist: {source}'
+    )
+
+
+def _duplicate(point: MountPoint) -> InvalidParameter:
+    return InvalidParameter(f"Duplicate mount point: {point.destination}")
+
+
+def _bind(text: str, driver: str, *, recursive: bool) -> Request:
+    """Read one of ``Binds``: a path of the host, a volume's name, or neither, before the rest."""
     parts = text.split(":")
-    if len(parts) == 1 and text:
-        # A volume without a name.
-        return MountPoint("volume", "", _destination(text, text))
-    if len(parts) not in (2, 3) or not all(parts):
+    if len(parts) > 3 or not all(parts[:2]):
         raise EngineError(f"invalid volume specification: '{text}'")
-    destination = _destination(parts[1], text)
-    mode = parts[2] if len(parts) == 3 else ""
-    words = [word for word in mode.split(",") if word]
-    propagations = [word for word in words if word in _PROPAGATIONS]
-    if len(propagations) > 1 or not _MODES.issuperset(set(words) - _PROPAGATIONS):
-        raise InvalidParameter(f"invalid mode: {mode}")
-    return MountPoint(
-        "bind",
-        posixpath.normpath(parts[0]) if parts[0].startswith("/") else parts[0],
-        destination,
-        read_only="ro" in words,
+    if len(parts) == 1:
+        point = MountPoint(
+            type=VOLUME,
+            destination=_destination(text, text, VOLUME),
+            mode="z",
+            options=("rbind",),
+            copy=True,
+            anonymous=True,
+        )
+        return Request(point, Wanted(driver=driver))
+    source, path, mode = (*parts, "")[:3]
+    words = check_mode(mode)
+    propagation = next((word for word in words if word in PROPAGATIONS), "")
+    read_only = "ro" in words
+    if not source.startswith("/"):
+        if propagation:
+            raise _misplaced(text, VOLUME, "BindOptions")
+        point = MountPoint(
+            type=VOLUME,
+            destination=_destination(path, text, VOLUME),
+            read_only=read_only,
+            mode=mode or "z",
+            options=("rbind",),
+            copy="nocopy" not in words,
+        )
+        return Request(point, Wanted(source, driver))
+    if "nocopy" in words:
+        raise _misplaced(text, BIND, "VolumeOptions")
+    point = MountPoint(
+        type=BIND,
+        source=posixpath.normpath(source),
+        destination=_destination(path, text, BIND),
+        read_only=read_only,
         mode=mode,
-        propagation=propagations[0] if propagations else "rprivate",
+        propagation=propagation,
         options=("rbind",),
+        recursive="able" if read_only and recursive else "",
         create=True,
     )
+    return Request(point)
 
 
-def _destination(path: str, text: str) -> str:
-    if "\0" in text:
-        raise InvalidParameter("invalid volume specification: it holds a zero byte")
-    if not path.startswith("/"):
-        raise InvalidParameter(
-            f"invalid volume specification: '{text}': invalid mount path: '{path}' "
-            "mount path must be absolute"
-        )
-    clean = posixpath.normpath(path)
-    if clean in ("/", "//"):
-        raise InvalidParameter(
-            f"invalid volume specification: '{text}': invalid specification: "
-            "destination can't be '/'"
-        )
-    return clean
-
-
-def _mount(mount: Mount) -> MountPoint | None:
-    """Read one of ``Mounts``; None for a volume."""
-    problem = next(_problems(mount), None)
-    if problem is not None:
-        raise InvalidParameter(f'invalid mount config for type "{mount.type}": {problem}')
-    destination = posixpath.normpath(mount.target)
-    if mount.type == "bind":
-        options = mount.bind_options
-        return MountPoint(
-            "bind",
-            posixpath.normpath(mount.source),
-            destination,
-            read_only=mount.read_only,
-            propagation=(options.propagation if options is not None else "") or "rprivate",
-            options=("bind" if options is not None and options.non_recursive else "rbind",),
-            create=options is not None and options.create_mountpoint,
-        )
-    if mount.type != "tmpfs":
-        return None
-    words = []
-    if mount.tmpfs_options is not None:
-        if mount.tmpfs_options.size_bytes > 0:
-            words.append(f"size={mount.tmpfs_options.size_bytes}")
-        if mount.tmpfs_options.mode:
-            words.append(f"mode={mount.tmpfs_options.mode:o}")
-    return MountPoint(
-        "tmpfs", "", destination, mount.read_only, options=tmpfs_options(",".join(words))
+def _misplaced(text: str, kind: str, field: str) -> EngineError:
+    return EngineError(
+        f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
+        f"field {field} must not be specified"
     )
 
 
-def _problems(mount: Mount) -> Iterator[str]:
-    if mount.type not in ("bind", "volume", "tmpfs"):
-        yield "mount type unknown"
-    if not mount.target:
-        yield "field Target must not be empty"
-    if not mount.target.startswith("/"):
-        yield f"invalid mount path: '{mount.target}' mount path must be absolute"
-    if posixpath.normpath(mount.target) in ("/", "//"):
-        yield "invalid specification: destination can't be '/'"
-    if mount.type == "bind" and not mount.source:
-        yield "field Source must not be empty"
-    if mount.type == "bind" and not mount.source.startswith("/"):
-        yield f"invalid mount path: '{mount.source}' mount path must be absolute"
-    if mount.type == "tmpfs" and mount.source:
-        yield "field Source must not be specified"
-    options = mount.bind_options
-    if options is not None and options.propagation and options.propagation not in _PROPAGATIONS:
-        yield f"invalid propagation mode: {options.propagation}"
+def _destination(path: str, text: str, kind: str = "") -> str:
+    """Return the clean form of a path in the container; raise an error that tells `text`."""
+    try:
+        check_target(path)
+    except InvalidParameter as error:
+        where = f'invalid mount config for type "{kind}": ' if kind else ""
+        message = f"invalid volume specification: '{text}': {where}{error.message}"
+        raise (EngineError if kind else InvalidParameter)(message) from None
+    return posixpath.normpath(path)
 
 
-def tmpfs_options(text: str) -> tuple[str, ...]:
-    """Return the options of a tmpfs: dockerd's own, and those of `text`, which go first.
+def _mount(mount: Mount, version: Version) -> Request:
+    """Read one of ``Mounts``."""
+    check_mount(mount, images=version >= _IMAGES)
+    destination = posixpath.normpath(mount.target)
+    if mount.type == BIND:
+        return Request(_bind_of(mount, destination, version))
+    if mount.type == VOLUME:
+        return _volume_of(mount, destination)
+    if mount.type == IMAGE:
+        subpath = mount.image_options.subpath if mount.image_options is not None else ""
+        return Request(
+            MountPoint(
+                type=IMAGE,
+                name=mount.source,
+                destination=destination,
+                read_only=True,
+                options=("rbind",),
+                subpath=subpath,
+            )
+        )
+    return Request(
+        MountPoint(
+            type=TMPFS,
+            destination=destination,
+            read_only=mount.read_only,
+            options=tmpfs_options(as_text(mount.tmpfs_options)),
+        )
+    )
 
-    Raises `InvalidParameter` for an option that is not a tmpfs's.
-    """
-    given = [word for word in text.split(",") if word]
-    for word in given:
-        name, equals, _ = word.partition("=")
-        if not (name in _TMPFS_VALUES if equals else name in _TMPFS_FLAGS):
-            raise InvalidParameter(f"invalid tmpfs option {word!r}".replace("'", '"'))
-    own = [flag for flag in ("noexec", "nosuid", "nodev") if _TMPFS_FLAGS[flag] not in given]
-    return (*own, *given)
+
+def _bind_of(mount: Mount, destination: str, version: Version) -> MountPoint:
+    options = mount.bind_options or BindOptions()
+    recursive = "able" if version >= _RECURSIVE and mount.read_only else ""
+    if options.read_only_non_recursive or options.non_recursive:
+        recursive = ""
+    elif options.read_only_force_recursive and recursive:
+        recursive = "forced"
+    return MountPoint(
+        type=BIND,
+        source=posixpath.normpath(mount.source),
+        destination=destination,
+        read_only=mount.read_only,
+        propagation=options.propagation,
+        options=("bind" if options.non_recursive else "rbind",),
+        recursive=recursive,
+        create=options.create_mountpoint,
+    )
+
+
+def _volume_of(mount: Mount, destination: str) -> Request:
+    options = mount.volume_options or VolumeOptions()
+    driver = options.driver_config or DriverConfig()
+    point = MountPoint(
+        type=VOLUME,
+        destination=destination,
+        read_only=mount.read_only,
+        mode="z",
+        options=("rbind",),
+        copy=not options.no_copy and not options.subpath,
+        subpath=options.subpath,
+        anonymous=not mount.source,
+    )
+    return Request(point, Wanted(mount.source, driver.name, driver.options, options.labels))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.local.volumes.catalogue import Wanted
+from dockerapi.local.volumes.volume import Volume
 from dockerapi.model.ports import PortRequest
 
 
@@ -44,3 +46,19 @@ class Networks(Protocol):
     def leaving(self, container_id: str) -> None: ...  # noqa: D102
     def share(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
     def sandbox(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
+
+
+class Volumes(Protocol):
+    """What containers need of volumes."""
+
+    def path(self, name: str) -> Path: ...  # noqa: D102
+    async def claim(self, container: str, wanted: Wanted) -> tuple[Volume, bool]: ...  # noqa: D102
+    def release(self, container: str, name: str) -> None: ...  # noqa: D102
+    async def remove_unused(self, name: str) -> bool: ...  # noqa: D102
+    async def attach(self, name: str, holder: str) -> bool: ...  # noqa: D102
+    async def detach(self, name: str, holder: str) -> bool: ...  # noqa: D102
+    def tell_mounted(  # noqa: D102
+        self, name: str, container: str, destination: str, *, writable: bool
+    ) -> None: ...
+    def tell_unmounted(self, name: str, container: str) -> None: ...  # noqa: D102
+    async def reconcile(self, living: Iterable[tuple[str, str]]) -> None: ...  # noqa: D102

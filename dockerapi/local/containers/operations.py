@@ -27,7 +27,7 @@ from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.listing import Listing, disk_usage
 from dockerapi.local.containers.logoptions import with_default
-from dockerapi.local.containers.mounts import check_sources
+from dockerapi.local.containers.mounts import check_sources, parse_mounts
 from dockerapi.local.containers.names import choose_name
 from dockerapi.local.containers.namespaces import resolve_modes
 from dockerapi.local.containers.needs import Images
@@ -37,6 +37,7 @@ from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.top import top
 from dockerapi.local.containers.transitions import Operation, check
+from dockerapi.local.containers.volumemounts import VolumeMounts
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import (
     ContainerRequest,
@@ -69,6 +70,7 @@ class Operations:
         control: Control,
         listing: Listing,
         images: Images,
+        volumes: VolumeMounts,
         log: LogConfig,
     ) -> None:
         self._registry = registry
@@ -81,6 +83,7 @@ class Operations:
         self._log = log
         self._inspection = Inspection(places)
         self._images = images
+        self._volumes = volumes
 
     def register(self, engine: Engine) -> None:
         """Register every handler of this class."""
@@ -116,7 +119,7 @@ class Operations:
             runtimes = self._toolbox.tools.runtimes
             runtimes.check(host.runtime)
             host.runtime = host.runtime or (runtimes.default.name if runtimes.default else "")
-        check_body(request.body.container_config(), request.body.host_config or HostConfig())
+        check_body(request.body.container_config(), host, job.version)
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:
             check_platform(request.platform, image.config, request.body.image)
@@ -131,8 +134,10 @@ class Operations:
         )
         self._registry.reserve(name, container.id)
         try:
+            await self._volumes.prepare(container, parse_mounts(host, job.version))
             await self._ledger.insert(container)
         except BaseException:
+            await self._volumes.undo(container)
             self._registry.release(name)
             raise
         return {"Id": container.id, "Warnings": warnings}
@@ -195,7 +200,7 @@ class Operations:
         container = self._registry.get(request.container)
         if request.link:
             raise EngineError("Conflict, cannot remove the default link name of the container")
-        await self._control.remove(container, force=request.force)
+        await self._control.remove(container, force=request.force, volumes=request.volumes)
 
     async def wait(self, job: Job) -> Answer:
         """Answer ContainerWait: its head at once, the exit code when there is one."""

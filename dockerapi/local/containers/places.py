@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.needs import Images
+from dockerapi.local.containers.needs import Image, Images
 from dockerapi.local.containers.rootfs import Directories
 from dockerapi.local.layout import Layout
 
@@ -26,6 +26,14 @@ class Places:
     async def layers(self, container: Container) -> Sequence[Path]:
         """Return the directories of the container's image, topmost first; raise `NotFound`."""
         return self._images.layer_paths(await self._images.resolve(container.image))
+
+    async def image(self, reference: str) -> Image:
+        """Return the image that a name or an id means; raise `NotFound`."""
+        return await self._images.resolve(reference)
+
+    async def layers_of(self, image: str) -> Sequence[Path]:
+        """Return the directories of an image (by its id), topmost first; raise `NotFound`."""
+        return self._images.layer_paths(await self._images.resolve(image))
 
     def watch(self, container: Container) -> Watch:
         """Return what conmon was, or will be, told of `container`."""

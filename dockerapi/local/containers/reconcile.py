@@ -33,6 +33,7 @@ from dockerapi.local.containers.rootfs import Directories, remove, unmount_root
 from dockerapi.local.containers.runtime import Runtime
 from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.transitions import moved
+from dockerapi.local.containers.volumemounts import VolumeMounts
 from dockerapi.local.host.pidfd import exit_of, open_process, start_time_of
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.layout import Layout
@@ -54,6 +55,7 @@ class Reconciliation:
     toolbox: Toolbox
     lifecycle: Lifecycle
     networks: Networks
+    volumes: VolumeMounts
 
     async def run(self) -> None:
         """Load every container, follow those that run, record the end of those that ended."""
@@ -70,6 +72,7 @@ class Reconciliation:
                 _log.failure("the container {id} was not taken up", id=container.id)
         await self._remove_strangers(helpers)
         await self.networks.reconcile([one.id for one in self.registry if one.state.running])
+        await self.volumes.reconcile()
 
     async def _take_up(self, container: Container, left: Sequence[Helper]) -> None:
         """Follow a container, record its end, or clear what is left of it; `left` are its own."""

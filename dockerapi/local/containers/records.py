@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container, State, Status
+from dockerapi.local.containers.mountpoint import VOLUME, MountPoint
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 _log = Logger()
@@ -46,6 +47,18 @@ def insert(connection: sqlite3.Connection, container: Container) -> None:
         )
     except sqlite3.IntegrityError:
         raise Conflict(f'the container name "/{container.name}" is already in use') from None
+    connection.executemany(
+        "INSERT INTO container_mounts (container, position, volume, mount) VALUES (?, ?, ?, ?)",
+        [
+            (
+                container.id,
+                position,
+                point.name if point.type == VOLUME else None,
+                msgspec.json.encode(point).decode(),
+            )
+            for position, point in enumerate(container.mounts)
+        ],
+    )
 
 
 def update_state(connection: sqlite3.Connection, identity: str, state: State) -> None:
@@ -86,12 +99,17 @@ def load(connection: sqlite3.Connection) -> list[Container]:
         "SELECT id, name, owner, created, image, body, config, host_config,"
         f" {_STATE} FROM containers ORDER BY created"
     )
-    return [found for row in rows if (found := _read(row)) is not None]
+    mounts: dict[str, list[str]] = {}
+    for identity, mount in connection.execute(
+        "SELECT container, mount FROM container_mounts ORDER BY position"
+    ):
+        mounts.setdefault(identity, []).append(mount)
+    return [found for row in rows if (found := _read(row, mounts.get(row[0], ()))) is not None]
 
 
-def _read(row: tuple[Any, ...]) -> Container | None:
+def _read(row: tuple[Any, ...], mounts: Iterable[str]) -> Container | None:
     try:
-        return _container(row)
+        return _container(row, mounts)
     except Exception as error:
         # Whatever is wrong with one row must not keep the others from being read.
         _log.error("the row of the container {id} is damaged: {error}", id=row[0], error=error)
@@ -116,7 +134,7 @@ def _dead(row: tuple[Any, ...], reason: str) -> Container | None:
     )
 
 
-def _container(row: tuple[Any, ...]) -> Container:
+def _container(row: tuple[Any, ...], mounts: Iterable[str]) -> Container:
     identity, name, owner, created, image, body, config, host_config, *state = row
     merged = msgspec.json.decode(config, type=ContainerConfig)
     status, pid, start_time, code, error, oom_killed, started, finished, restarts, by_hand = state
@@ -129,6 +147,7 @@ def _container(row: tuple[Any, ...]) -> Container:
         body=body,
         config=merged,
         host_config=msgspec.json.decode(host_config, type=HostConfig),
+        mounts=tuple(msgspec.json.decode(mount, type=MountPoint) for mount in mounts),
         state=State(
             Status(status),
             pid,

@@ -17,11 +17,13 @@ import attrs
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.mounts import MountPoint, make_sources
+from dockerapi.local.containers.mountpoint import TMPFS, MountPoint
+from dockerapi.local.containers.mounts import make_sources
 from dockerapi.local.containers.namespaces import Joined, shares_ipc
 from dockerapi.local.containers.security.devices import all_devices, host_devices
 from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.containers.spec import Root
+from dockerapi.local.containers.staging import unstage
 from dockerapi.local.containers.users import check_bound_files, resolve_user
 from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
@@ -76,6 +78,11 @@ class Directories:
     def shm(self) -> Path:
         """Its /dev/shm, where other containers may join it."""
         return self.home / "shm"
+
+    @property
+    def mounts(self) -> Path:
+        """What is mounted on the host to be bound from there."""
+        return self.home / "mounts"
 
     @property
     def log(self) -> Path:
@@ -153,16 +160,14 @@ def prepare(
     directories.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     mount_root(directories, layers, volatile=options.auto_remove)
     _make_system_directories(directories.merged)
-    make_sources(container.mounts.points)
-    check_bound_files(container.mounts.points)
+    make_sources(container.staged)
+    check_bound_files(container.staged)
     user = resolve_user(directories.merged, config.user, options.group_add or ())
-    for destination in (*(config.volumes or ()), *container.mounts.volumes):
-        make_directories(directories.merged, destination)
     if config.working_dir:
         make_workdir(directories.merged, config.working_dir)
     if shares_ipc(options):
         _mount_shm(directories.shm, options.shm_size)
-    _make_destinations(directories.merged, container.mounts.points)
+    _make_destinations(directories.merged, container.staged)
     devices = host_devices(options.devices or ())
     init = None
     if options.init:
@@ -174,7 +179,7 @@ def prepare(
         user=user,
         namespace=namespace,
         files=_write_files(container, layout, sandbox, host.dns),
-        mounts=container.mounts.points,
+        mounts=container.staged,
         devices=all_devices() + devices if options.privileged else devices,
         init=init,
         unified=host.unified,
@@ -205,7 +210,7 @@ def _make_destinations(root: Path, points: Sequence[MountPoint]) -> None:
     """
     for point in points:
         path = point.destination
-        if point.type == "bind" and not os.path.isdir(point.source):
+        if point.type != TMPFS and not os.path.isdir(point.source):
             path = posixpath.dirname(path)
         # Those are mounts of the runtime's own.
         if path.split("/")[1] not in ("proc", "sys", "dev"):
@@ -277,6 +282,8 @@ def _mount_shm(path: Path, size: int) -> None:
 
 def unmount_root(directories: Directories) -> None:
     """Take the mounts of a container away; nothing happens where there are none."""
+    with suppress(OSError):
+        unstage(directories.mounts)
     for path in (directories.merged, directories.shm):
         with suppress(FileNotFoundError, OSError):
             umount(path, UnmountFlag.DETACH)
@@ -285,6 +292,8 @@ def unmount_root(directories: Directories) -> None:
 def remove(directories: Directories) -> None:
     """Remove everything of a container from disk."""
     unmount_root(directories)
+    # Raises where a volume is mounted still: what is in it stays.
+    unstage(directories.mounts)
     for path in (directories.run, directories.home):
         shutil.rmtree(path, onerror=_permit_and_retry)
 

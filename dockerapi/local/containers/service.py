@@ -20,7 +20,7 @@ from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.listing import Listing
-from dockerapi.local.containers.needs import Images, Networks
+from dockerapi.local.containers.needs import Images, Networks, Volumes
 from dockerapi.local.containers.operations import Operations
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.probe import find_init
@@ -34,6 +34,7 @@ from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.stats.operation import Stats
 from dockerapi.local.containers.tools import Toolbox, Tools
 from dockerapi.local.containers.updates import Updates
+from dockerapi.local.containers.volumemounts import VolumeMounts
 from dockerapi.local.host.mountns import stop_sharing
 from dockerapi.local.host.spawn import find_program
 from dockerapi.local.journal import Journal
@@ -82,6 +83,7 @@ class Containers:
         layout: Layout,
         images: Images,
         networks: Networks,
+        volumes: Volumes,
         engine: Engine,
         settings: ContainerSettings,
         reactor: IReactorTime,
@@ -91,8 +93,9 @@ class Containers:
         self.toolbox = Toolbox()
         self.places = Places(layout, images)
         self.ledger = Ledger(journal, self.registry, engine.events)
-        self.starter = Starter(self.toolbox, self.places, networks, self.registry)
-        cleaner = Cleaner(self.toolbox, self.places, networks)
+        self._volumes = mounts = VolumeMounts(volumes, self.registry, self.places)
+        self.starter = Starter(self.toolbox, self.places, networks, mounts, self.registry)
+        cleaner = Cleaner(self.toolbox, self.places, networks, mounts)
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox)
         self.listing = Listing(self.registry, self.places.directories)
@@ -106,6 +109,7 @@ class Containers:
             self.control,
             self.listing,
             images,
+            mounts,
             settings.log,
         )
         self._stats = Stats(self.registry, reactor)
@@ -150,6 +154,7 @@ class Containers:
             self.toolbox,
             self.lifecycle,
             self._networks,
+            self._volumes,
         )
         await reconciliation.run()
         for container in self.registry:
@@ -180,7 +185,11 @@ class Containers:
 
     def users_of(self, image_id: str) -> Iterable[Container]:
         """Return the containers of an image."""
-        return [one for one in self.registry if one.image == image_id]
+        return [
+            one
+            for one in self.registry
+            if image_id in (one.image, *(point.image for point in one.mounts))
+        ]
 
     def count(self, *states: Status) -> int:
         """Return how many containers are in one of `states`."""

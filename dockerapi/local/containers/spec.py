@@ -15,7 +15,7 @@ import attrs
 
 from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.mounts import MountPoint
+from dockerapi.local.containers.mountpoint import MountPoint
 from dockerapi.local.containers.namespaces import Joined
 from dockerapi.local.containers.resources import resources_spec, rlimits
 from dockerapi.local.containers.security import capabilities, paths

@@ -30,6 +30,7 @@ from dockerapi.local.containers.security.filters import ANNOTATION, compiled
 from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.spec import runtime_spec
 from dockerapi.local.containers.tools import Toolbox, Tools
+from dockerapi.local.containers.volumemounts import VolumeMounts
 from dockerapi.local.host.pidfd import open_process, start_time_of
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.networks.sandbox import Sandbox
@@ -59,12 +60,18 @@ class Starter:
     """
 
     def __init__(
-        self, toolbox: Toolbox, places: Places, networks: Networks, registry: Registry
+        self,
+        toolbox: Toolbox,
+        places: Places,
+        networks: Networks,
+        volumes: VolumeMounts,
+        registry: Registry,
     ) -> None:
         self.monitored: Callable[[Container, Watch], None] = lambda _, __: None
         self._toolbox = toolbox
         self._places = places
         self._networks = networks
+        self._volumes = volumes
         self._registry = registry
 
     async def start(self, container: Container) -> Started:
@@ -94,6 +101,7 @@ class Starter:
         """Make the process, which waits to be let go."""
         sandbox = await self._join(container) or await self._connect(container)
         layers = await self._places.layers(container)
+        await self._volumes.attach(container)
         joined = join(container, self._registry, lambda one: self._places.directories(one).shm)
         with ExitStack() as stack:
             joined = attrs.evolve(

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 
 from dockerapi.engine.errors import InvalidParameter
-from dockerapi.local.containers.mounts import MountPoint
+from dockerapi.local.containers.mountpoint import MountPoint
 from dockerapi.local.host.beneath import read_beneath
 
 #: The longest passwd or group file that is read, in bytes.

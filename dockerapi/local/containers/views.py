@@ -65,7 +65,7 @@ def inspect_document(
             },
             "Name": "overlay2",
         },
-        "Mounts": [point.to_api() for point in container.mounts.points if point.type != "tmpfs"],
+        "Mounts": [point.to_api() for point in container.mounts if point.listed],
         "Config": config_document(container.config),
         "NetworkSettings": network_document(container, version),
     }
@@ -213,7 +213,7 @@ def summary(container: Container, now: float) -> dict[str, Any]:
             "FailingStreak": health.failing_streak if health is not None else 0,
         },
         "NetworkSettings": {"Networks": networks_document(container)},
-        "Mounts": [point.to_api() for point in container.mounts.points if point.type != "tmpfs"],
+        "Mounts": [point.to_api() for point in container.mounts if point.listed],
     }
 
 

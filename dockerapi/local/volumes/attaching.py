@@ -36,8 +36,11 @@ class Attacher:
         self._holders: dict[str, set[str]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "dockerapi-volumes")
 
-    async def attach(self, name: str, holder: str) -> None:
-        """Have a volume mounted for `holder`; raise `EngineError` in dockerd's words."""
+    async def attach(self, name: str, holder: str) -> bool:
+        """Have a volume mounted for `holder`; return whether it is a mount of its own.
+
+        Raises `EngineError` in dockerd's words.
+        """
         volume = self._catalogue.get(name)
         async with self._turns.of(name):
             holders = self._holders.setdefault(name, set())
@@ -49,6 +52,7 @@ class Attacher:
                     self._holders.pop(name, None)
                 raise
             holders.add(holder)
+        return volume.needs_mount
 
     async def detach(self, name: str, holder: str) -> bool:
         """Let go of what `attach` gave; return whether `holder` had it. Failures are logged."""

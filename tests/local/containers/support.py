@@ -25,6 +25,7 @@ from dockerapi.local.layout import Layout
 from dockerapi.local.networks.bridge import NetworkSettings
 from dockerapi.local.networks.service import Networks
 from dockerapi.local.store import Store
+from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.wire.duplex import CHUNK
@@ -150,12 +151,16 @@ class Rig:
         settings = NetworkSettings(bridge=self.bridge)
         self.networks = Networks(self.store, self.layout, self.engine, settings, reactor)
         await self.networks.start()
+        self.volumes = Volumes(self.store, self.journal, self.layout, self.engine)
+        self.volumes.register(self.engine)
+        await self.volumes.start()
         self.containers = Containers(
             self.store,
             self.journal,
             self.layout,
             self.images,
             self.networks,
+            self.volumes,
             self.engine,
             ContainerSettings(default_runtime=self.runtime, runtimes=self.runtimes),
             reactor,
@@ -170,6 +175,7 @@ class Rig:
         """Stop the engine; containers run on."""
         await self.containers.stop()
         await self.networks.stop()
+        await self.volumes.stop()
         await self.journal.stop()
         self.store.close()
 

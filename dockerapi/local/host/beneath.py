@@ -33,7 +33,7 @@ def opened_root(root: StrPath) -> Iterator[int]:
         os.close(descriptor)
 
 
-def open_beneath(root: int, path: str, flags: int, mode: int = 0) -> int:
+def open_beneath(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
     """Open `path` inside the directory `root` and return a descriptor.
 
     Raises OSError as open(2); ELOOP for magic links.

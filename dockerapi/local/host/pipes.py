@@ -1,4 +1,4 @@
-"""Reading short messages from pipes in the reactor.
+"""Reading short messages from pipes, and waiting for room in them, in the reactor.
 
 Rule: what is read is bounded; descriptors stay their caller's.
 """
@@ -9,7 +9,7 @@ import os
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -56,3 +56,40 @@ class _LineReader:
         self._reactor.removeReader(self)
         if not self.line.called:
             self.line.callback(self._read.partition(b"\n")[0])
+
+
+def until_writable(descriptor: int) -> Deferred[None]:
+    """Return a Deferred that fires when `descriptor` takes more, or its other end is closed.
+
+    Nothing is written; the descriptor stays its caller's. Cancelling stops the waiting.
+    """
+    return _Writable(descriptor).ready
+
+
+@implementer(IWriteDescriptor)
+class _Writable:
+    def __init__(self, descriptor: int) -> None:
+        from twisted.internet import reactor
+
+        self._reactor = cast(IReactorFDSet, reactor)
+        self._descriptor = descriptor
+        self.ready: Deferred[None] = Deferred(lambda _: self._reactor.removeWriter(self))
+        self._reactor.addWriter(self)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "pipe"
+
+    def doWrite(self) -> None:
+        self._fire()
+
+    def connectionLost(self, reason: Failure) -> None:
+        # The reactor's word for a pipe that nobody reads any more: writing says so.
+        self._fire()
+
+    def _fire(self) -> None:
+        self._reactor.removeWriter(self)
+        if not self.ready.called:
+            self.ready.callback(None)

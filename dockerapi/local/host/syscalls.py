@@ -123,7 +123,7 @@ def umount(target: StrPath, flags: UnmountFlag = UnmountFlag.NONE) -> None:
 
 
 def openat2(
-    directory: int, path: StrPath, flags: int, mode: int = 0, resolve: Resolve = Resolve.NONE
+    directory: int, path: StrPath | bytes, flags: int, mode: int = 0, resolve: Resolve = Resolve.NONE
 ) -> int:
     """Open `path` as seen from the descriptor `directory` (openat2(2)); close-on-exec is added.
 
@@ -155,6 +155,6 @@ def unshare(kinds: Namespace) -> None:
         raise _error(str(kinds))
 
 
-def _error(subject: StrPath) -> OSError:
+def _error(subject: StrPath | bytes) -> OSError:
     number = ctypes.get_errno()
     return OSError(number, os.strerror(number), os.fspath(subject))

@@ -1,0 +1,1 @@
+"""Trees of files as tar archives: programs that run in children, isolated from what they read."""

@@ -1,0 +1,265 @@
+"""Putting the members of an archive into a directory of the root that this process is confined to.
+
+Rule: the archive is hostile and the tree may change meanwhile: every parent is resolved by the
+kernel beneath the root, last components are never followed, names may not leave the directory.
+Source: dockerd's rules and texts for what is replaced, and what is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import shutil
+import stat
+import tarfile
+
+from dockerapi.local.archive.input import Input, Refused
+from dockerapi.local.host.beneath import open_beneath
+
+_ATTRIBUTE = "SCHILY.xattr."
+#: These steer overlayfs itself.
+_FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 20
+
+
+class Extraction:
+    """One archive on its way into a directory."""
+
+    def __init__(
+        self,
+        root: int,
+        directory: bytes,
+        *,
+        keep_kinds: bool = False,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        """Put into `directory`, a path without links in it.
+
+        With `keep_kinds` no directory takes the place of something else, or the other way round.
+        All that is put belongs to `owner`, else to whom the archive says.
+        """
+        self._root = root
+        self._directory = directory
+        self._keep_kinds = keep_kinds
+        self._owner = owner
+        self._times: list[tuple[bytes, float]] = []
+        self._parent: tuple[bytes, int] | None = None
+
+    def run(self, source: Input) -> None:
+        """Put all members of the archive; raises `Refused`, OSError and `tarfile.TarError`."""
+        for archive, member in source.members():
+            self._put(source, archive, member)
+        self._forget_parent()
+        for path, mtime in reversed(self._times):
+            try:
+                handle = open_beneath(self._root, path, _DIRECTORY)
+            except OSError:
+                continue  # Replaced by a later member, or by somebody else.
+            try:
+                _set_time(handle, mtime)
+            finally:
+                os.close(handle)
+
+    def _put(self, source: Input, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        name = posixpath.normpath(os.fsencode(member.name) or b".")
+        path = self._inside(name)
+        if path is None:
+            raise Refused(f"{_quoted(name)} is outside of {_quoted(self._directory)}")
+        if path == self._directory:
+            if not member.isdir():
+                raise Refused(f"cannot overwrite directory {_quoted(path)} with non-directory")
+            return
+        directory, _, base = path.rpartition(b"/")
+        parent = self._open_parent(directory or b"/")
+        self._clear(parent, base, path, is_directory=member.isdir())
+        self._make(source, archive, member, (parent, base, path))
+
+    def _inside(self, name: bytes) -> bytes | None:
+        """Return where in the root `name` of the directory is; None where it is not in there."""
+        path = posixpath.normpath(b"/".join((self._directory, name)))
+        path = b"/" + path.lstrip(b"/")
+        prefix = self._directory.rstrip(b"/") + b"/"
+        escapes = name == b".." or name.startswith(b"../")
+        if escapes or not (path == self._directory or path.startswith(prefix)):
+            return None
+        return path
+
+    def _clear(self, parent: int, name: bytes, path: bytes, *, is_directory: bool) -> None:
+        """Take away what is in the way of a member; a directory may stay for a directory."""
+        try:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        was_directory = stat.S_ISDIR(found.st_mode)
+        if self._keep_kinds and was_directory != is_directory:
+            old, new = ("directory", "non-directory") if was_directory else _NEW_DIRECTORY
+            place = _quoted(self._directory)
+            raise Refused(f"cannot overwrite {old} {_quoted(path)} with {new} {place}")
+        if not was_directory:
+            os.unlink(name, dir_fd=parent)
+        elif not is_directory:
+            shutil.rmtree(name, dir_fd=parent)
+
+    def _make(
+        self,
+        source: Input,
+        archive: tarfile.TarFile,
+        member: tarfile.TarInfo,
+        place: tuple[int, bytes, bytes],
+    ) -> None:
+        parent, name, path = place
+        if member.isdir():
+            self._make_directory(member, place)
+        elif member.isreg():
+            handle = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+            try:
+                source.copy(archive, member, handle)
+                self._set_attributes(handle, member, path)
+                _set_time(handle, member.mtime)
+            finally:
+                os.close(handle)
+        elif member.islnk():
+            self._make_link(member, place)
+        elif member.issym():
+            target = os.fsencode(member.linkname)
+            if self._inside(_relative(self._directory, path, target)) is None:
+                raise Refused(f"invalid symlink {_quoted(path)} -> {_quoted(target)}")
+            os.symlink(target, name, dir_fd=parent)
+            self._give(member, parent, name)
+        elif member.ischr() or member.isblk() or member.isfifo():
+            _make_node(member, parent, name)
+            self._give(member, parent, name)
+            os.chmod(name, member.mode & 0o7777, dir_fd=parent)
+            _set_time_at(parent, name, member.mtime)
+        else:
+            raise Refused(f"unhandled tar header type {member.type[0]}")
+
+    def _make_directory(self, member: tarfile.TarInfo, place: tuple[int, bytes, bytes]) -> None:
+        parent, name, path = place
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            pass  # `_clear` left a directory there.
+        handle = os.open(name, _DIRECTORY, dir_fd=parent)
+        try:
+            self._set_attributes(handle, member, path)
+        finally:
+            os.close(handle)
+        self._times.append((path, member.mtime))
+
+    def _make_link(self, member: tarfile.TarInfo, place: tuple[int, bytes, bytes]) -> None:
+        parent, name, path = place
+        link = os.fsencode(member.linkname)
+        target = self._inside(posixpath.normpath(link.lstrip(b"/") or b"."))
+        if target is None:
+            shown = posixpath.normpath(self._directory + b"/" + link)
+            raise Refused(f"invalid hardlink {_quoted(shown)} -> {_quoted(link)}")
+        directory, _, base = target.rpartition(b"/")
+        try:
+            source = open_beneath(self._root, directory or b"/", os.O_PATH | os.O_DIRECTORY)
+            try:
+                os.link(base, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(source)
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            shown_paths = f"{_shown(target)} {_shown(path)}"
+            raise Refused(f"link {shown_paths}: {reason}") from error
+
+    def _give(self, member: tarfile.TarInfo, parent: int, name: bytes) -> None:
+        uid, gid = self._owner or (member.uid, member.gid)
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+
+    def _set_attributes(self, handle: int, member: tarfile.TarInfo, path: bytes) -> None:
+        # In this order: a change of owner drops set-uid bits and capabilities.
+        os.fchown(handle, *(self._owner or (member.uid, member.gid)))
+        os.fchmod(handle, member.mode & 0o7777)
+        for key, value in member.pax_headers.items():
+            name = key.removeprefix(_ATTRIBUTE)
+            if name == key or name.startswith(_FOREIGN_ATTRIBUTES):
+                continue
+            try:
+                os.setxattr(handle, name, os.fsencode(value))
+            except OSError as error:
+                # Where the file system has none they are lost, as in dockerd.
+                if error.errno != errno.ENOTSUP:
+                    raise OSError(error.errno, f"lsetxattr: {error.strerror}", path) from error
+
+    def _open_parent(self, path: bytes) -> int:
+        """Return a descriptor of the directory `path`, made with its parents where missing."""
+        if self._parent is not None:
+            if self._parent[0] == path:
+                return self._parent[1]
+            self._forget_parent()
+        flags = os.O_PATH | os.O_DIRECTORY
+        try:
+            handle = open_beneath(self._root, path, flags)
+        except FileNotFoundError:
+            handle = self._make_parents(path)
+        self._parent = (path, handle)
+        return handle
+
+    def _make_parents(self, path: bytes) -> int:
+        above, _, name = path.rpartition(b"/")
+        flags = os.O_PATH | os.O_DIRECTORY
+        try:
+            parent = open_beneath(self._root, above or b"/", flags)
+        except FileNotFoundError:
+            parent = self._make_parents(above)
+        try:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        except FileExistsError:
+            pass  # A link that leads nowhere: opening says so.
+        finally:
+            os.close(parent)
+        return open_beneath(self._root, path, flags)
+
+    def _forget_parent(self) -> None:
+        if self._parent is not None:
+            os.close(self._parent[1])
+            self._parent = None
+
+
+_NEW_DIRECTORY = ("non-directory", "directory")
+
+
+def _make_node(member: tarfile.TarInfo, parent: int, name: bytes) -> None:
+    if member.isfifo():
+        os.mknod(name, stat.S_IFIFO | 0o600, dir_fd=parent)
+        return
+    kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
+    device = os.makedev(member.devmajor, member.devminor)
+    os.mknod(name, kind | 0o600, device, dir_fd=parent)
+
+
+def _relative(directory: bytes, path: bytes, target: bytes) -> bytes:
+    """Return where a link at `path` leads, as a name in `directory`, taken as dockerd takes it."""
+    joined = posixpath.normpath(path.rpartition(b"/")[0] + b"/" + target.lstrip(b"/"))
+    return posixpath.relpath(b"/" + joined.lstrip(b"/"), directory)
+
+
+def _set_time(handle: int, mtime: float) -> None:
+    try:
+        os.utime(handle, (mtime, mtime))
+    except (OverflowError, ValueError):
+        pass  # A time that the system cannot hold: the present one stays.
+
+
+def _set_time_at(directory: int, name: bytes, mtime: float) -> None:
+    try:
+        os.utime(name, (mtime, mtime), dir_fd=directory, follow_symlinks=False)
+    except (OverflowError, ValueError):
+        pass  # As above.
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "replace")
+
+
+def _quoted(path: bytes) -> str:
+    """Return a path in quotation marks, with escapes, as Go's %q."""
+    text = _shown(path).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + text.replace("\n", "\\n").replace("\t", "\\t") + '"'

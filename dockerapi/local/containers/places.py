@@ -47,5 +47,5 @@ class Places:
             log=None if container.host_config.log_config.type == "none" else directories.log,
             terminal=config.tty,
             stdin=config.open_stdin,
-            stdin_once=config.stdin_once,
+            stdin_once=config.stdin_once and not config.tty,
         )

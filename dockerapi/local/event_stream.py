@@ -31,16 +31,16 @@ class EventStreams:
     async def events(self, job: Job) -> Answer:
         """Answer SystemEvents: JSON lines, from `since` (or now) to `until` (or no end)."""
         request = await job.request(EventsRequest)
-        # Listening begins before the head is sent, so that a client that has the head misses
-        # nothing of what it does next.
-        subscription = self._bus.subscribe(request.wants)
+        # A client that has the head misses nothing of what it does next. Listening itself waits for
+        # the stream: one whose client left before is never served.
         begin = self._bus.told
 
         async def serve(sink: Sink) -> None:
+            subscription = self._bus.subscribe(request.wants)
+            last = self._bus.told
             try:
-                if request.since is not None:
-                    await self._send_past(request, sink, 0, begin)
-                await self._follow(request, subscription, sink, begin)
+                await self._send_past(request, sink, begin if request.since is None else 0, last)
+                await self._follow(request, subscription, sink, last)
             finally:
                 subscription.close()
 
@@ -48,7 +48,10 @@ class EventStreams:
 
     async def _send_past(self, request: EventsRequest, sink: Sink, after: int, last: int) -> None:
         """Send what is wanted of the events past `after` up to `last`, a page at a time."""
-        while page := await self._history.page(after, last, request.since or 0):
+        while after < last:
+            page = await self._history.page(after, last, request.since or 0)
+            if not page:
+                return
             lines = [request.encode(event) for event in page if request.wants(event)]
             if lines:
                 await sink.write(b"".join(lines))
@@ -61,9 +64,11 @@ class EventStreams:
         alarm = None
         if request.until is not None:
             left = (request.until - time.time_ns()) / NANOSECONDS
-            if left <= 0:
-                return
-            alarm = self._clock.callLater(left, subscription.close)
+            if left > 0:
+                alarm = self._clock.callLater(left, subscription.close)
+            else:
+                # What came in time, while the past was sent, is queued and still told.
+                subscription.close()
         try:
             while True:
                 try:

@@ -55,12 +55,15 @@ class EventStreamTests(SynchronousTestCase):
         self.engine.events.publish(Event("container", action, "ab" * 32))
 
     def follow(self, query: str = "") -> tuple[RecordingSink, Deferred[None]]:
+        answer = self.answer(query)
+        sink = RecordingSink()
+        return sink, Deferred.fromCoroutine(answer.serve(sink))
+
+    def answer(self, query: str = "") -> Stream:
         envelope = Envelope(path="/events", query=query)
         answer = self.successResultOf(self.engine.job("SystemEvents", envelope=envelope).run())
         assert isinstance(answer, Stream)
-        self.answer = answer
-        sink = RecordingSink()
-        return sink, Deferred.fromCoroutine(answer.serve(sink))
+        return answer
 
     def test_live_events_only_from_now_on(self) -> None:
         self.publish("past")
@@ -88,6 +91,35 @@ class EventStreamTests(SynchronousTestCase):
         self.successResultOf(served)
         self.assertEqual(sink.actions, [])
 
+    def test_what_happens_between_head_and_stream_is_told(self) -> None:
+        answer = self.answer()
+        self.publish("between")
+        sink = RecordingSink()
+        served = Deferred.fromCoroutine(answer.serve(sink))
+        self.publish("live")
+        self.assertEqual(sink.actions, ["between", "live"])
+        served.cancel()
+        self.failureResultOf(served)
+
+    def test_a_stream_that_is_never_served_leaves_nothing(self) -> None:
+        self.answer()
+        self.assertEqual(self.engine.events.listeners, 0)
+
+    def test_what_came_in_time_is_told_though_the_past_took_longer(self) -> None:
+        self.publish("past")
+        sink = RecordingSink()
+        stall = sink.stall = Deferred()
+        served = Deferred.fromCoroutine(
+            self.answer(f"since=1&until={time.time() + 0.05:.3f}").serve(sink)
+        )
+        self.publish("in time")
+        time.sleep(0.06)
+        self.publish("too late")
+        sink.stall = None
+        stall.callback(None)
+        self.successResultOf(served)
+        self.assertEqual(sink.actions, ["past", "in time"])
+
     def test_leaving_forgets_the_subscription(self) -> None:
         _, served = self.follow()
         self.assertEqual(self.engine.events.listeners, 1)
@@ -97,12 +129,9 @@ class EventStreamTests(SynchronousTestCase):
         self.assertEqual(self.engine.running, ())
 
     def stalled(self) -> tuple[RecordingSink, Deferred[None]]:
-        envelope = Envelope(path="/events")
-        answer = self.successResultOf(self.engine.job("SystemEvents", envelope=envelope).run())
-        assert isinstance(answer, Stream)
         sink = RecordingSink()
         sink.stall = Deferred()
-        served = Deferred.fromCoroutine(answer.serve(sink))
+        served = Deferred.fromCoroutine(self.answer().serve(sink))
         return sink, served
 
     def test_a_stalled_reader_goes_on_from_the_history(self) -> None:

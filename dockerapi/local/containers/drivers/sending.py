@@ -11,7 +11,12 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -111,13 +116,13 @@ class Stream:
         return await self._connection.read(self._clock)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; what was sent still arrives."""
         connection, self._connection = self._connection, None
-        if connection is not None and not connection.lost:
-            connection.transport.abortConnection()
+        if connection is not None:
+            connection.end(self._clock)
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class _Connection(Protocol):
     """One connection; see `Stream`."""
 
@@ -125,21 +130,26 @@ class _Connection(Protocol):
 
     def __init__(self) -> None:
         self.lost = ""
-        self._room: Deferred[None] | None = None
+        self._data = b""
+        self._sent: Deferred[None] | None = None
         self._answer: Deferred[None] | None = None
         self._answered = b""
-
-    def connectionMade(self) -> None:
-        self.transport.registerProducer(self, True)
+        self._abort: IDelayedCall | None = None
 
     async def write(self, data: bytes) -> None:
-        """Write `data` and return when there is room for more."""
-        if not self.lost:
-            self.transport.write(data)
-        if self._room is not None:
-            await self._room
+        """Write `data` and return when the kernel has it."""
+        if data and not self.lost:
+            self._data, self._sent = data, Deferred()
+            self.transport.registerProducer(self, False)
+            await self._sent
         if self.lost:
             raise Undelivered(self.lost)
+
+    def end(self, clock: IReactorTime) -> None:
+        """Close the connection, by force where the receiver takes nothing."""
+        if not self.lost:
+            self._abort = clock.callLater(PATIENCE, self.transport.abortConnection)
+            self.transport.loseConnection()
 
     async def read(self, clock: IReactorTime) -> bytes:
         """Return what was answered, waiting for it where it has not come."""
@@ -157,22 +167,29 @@ class _Connection(Protocol):
         self._answered = (self._answered + data)[-65536:]
         self._wake_reader()
 
-    def pauseProducing(self) -> None:
-        if self._room is None:
-            self._room = Deferred()
-
     def resumeProducing(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.callback(None)
+        """Give the transport what there is; the second time it has been sent."""
+        if self._data:
+            data, self._data = self._data, b""
+            self.transport.write(data)
+        else:
+            self.transport.unregisterProducer()
+            self._wake_writer()
 
     def stopProducing(self) -> None:
         """Nothing: `connectionLost` says it."""
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.lost = reason.getErrorMessage() if reason is not None else "closed"
-        self.resumeProducing()
+        if self._abort is not None and self._abort.active():
+            self._abort.cancel()
+        self._wake_writer()
         self._wake_reader()
+
+    def _wake_writer(self) -> None:
+        sent, self._sent = self._sent, None
+        if sent is not None and not sent.called:
+            sent.callback(None)
 
     def _wake_reader(self) -> None:
         answer, self._answer = self._answer, None

@@ -41,7 +41,8 @@ class Policy:
     """When a log is rotated, and what is kept of it.
 
     :ivar max_size: in bytes; None for never.
-    :ivar max_files: how many files there may be, with the one that is written.
+    :ivar max_files: how many files there may be, with the one that is written. Where it is to be
+        alone, the one before is kept until it is half full, so that a log never is empty.
     :ivar compress: whether what is set aside is compressed.
     """
 
@@ -108,7 +109,7 @@ class Rotation:
         await in_thread(files.tidy)
         if not await in_thread(files.path.exists):
             await self._reopened(files, ctl)
-        await in_thread(files.drop, policy.max_files - 1)
+        await in_thread(files.drop, max(policy.max_files - 1, 1))
         self._compress(files, policy)
         assert policy.max_size is not None
         size, looked = 0, time.monotonic()
@@ -126,6 +127,8 @@ class Rotation:
                 await self._rotate(files, ctl, policy)
                 size, pause = 0, SHORTEST
             else:
+                if policy.max_files == 1 and size >= policy.max_size // 2:
+                    await in_thread(files.drop, 0)
                 speed = (size - before) / max(now - looked, SHORTEST)
                 pause = (policy.max_size - size) / max(speed * _CAUTION, _BURST)
             looked = now
@@ -133,7 +136,7 @@ class Rotation:
 
     async def _rotate(self, files: LogFiles, ctl: Path, policy: Policy) -> None:
         try:
-            await in_thread(files.set_aside)
+            await in_thread(_set_aside, files, policy)
         except OSError as error:
             self.log.error("{path} cannot be rotated: {error}", path=files.path, error=error)
             await self._sleep(_RETRY)
@@ -141,7 +144,6 @@ class Rotation:
         await in_thread(say, ctl, _REOPEN)
         await self._reopened(files, ctl)
         self._changes.tell(files.path)
-        await in_thread(files.drop, policy.max_files - 1)
         self._compress(files, policy)
 
     async def _reopened(self, files: LogFiles, ctl: Path) -> None:
@@ -175,3 +177,9 @@ class Rotation:
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._clock, seconds)
+
+
+def _set_aside(files: LogFiles, policy: Policy) -> None:
+    """Set the log aside and drop what is too old then; one step, for the container may end."""
+    files.set_aside()
+    files.drop(max(policy.max_files - 1, 1))

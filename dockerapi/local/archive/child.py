@@ -14,7 +14,13 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from dockerapi.local.archive.resolving import Found, base_name, followed, open_plain
+from dockerapi.local.archive.resolving import (
+    Found,
+    base_name,
+    cleaned,
+    followed,
+    open_plain,
+)
 from dockerapi.local.archive.statuses import FAILED, NOT_DIRECTORY, NOT_FOUND
 from dockerapi.local.archive.walk import Entry, Files, walk
 from dockerapi.local.archive.writing import Pipe, TarWriter
@@ -134,9 +140,13 @@ def _stat(arguments: Sequence[bytes]) -> None:
 
 
 def _get(arguments: Sequence[bytes]) -> None:
-    """Tell what a path names, then write it as an archive."""
+    """Tell what a path names, then write it as an archive.
+
+    After the path come those on which something is mounted whose content is wanted too: of /proc,
+    say, it is not.
+    """
     files = Files()
-    root, (path,) = _enter(arguments)
+    root, (path, *mounted) = _enter(arguments)
     found = _find(root, path)
     _tell(found)
     output = Pipe(_OUTPUT)
@@ -150,15 +160,22 @@ def _get(arguments: Sequence[bytes]) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         directory = os.open(base, flags, dir_fd=parent)
         writer.add(Entry(parent, base, name, found.status), prefix)
-        _write_tree(writer, directory, prefix)
+        start = followed(root, found.path).rstrip(b"/") + b"/"
+        wanted = frozenset(mounted)
+        _write_tree(writer, directory, prefix, lambda inner: start + inner in wanted)
     else:
         writer.add(Entry(parent, found.name, name, found.status), name)
     writer.end()
     output.flush()
 
 
-def _write_tree(writer: TarWriter, directory: int, prefix: bytes) -> None:
-    for entry in walk(directory):
+def _write_tree(
+    writer: TarWriter,
+    directory: int,
+    prefix: bytes,
+    enters: Callable[[bytes], bool] | None = None,
+) -> None:
+    for entry in walk(directory, enters):
         slash = b"/" if stat.S_ISDIR(entry.status.st_mode) else b""
         writer.add(entry, prefix + entry.path + slash)
 
@@ -194,8 +211,7 @@ def _put(arguments: Sequence[bytes]) -> None:
 
 def _directory(root: int, path: bytes) -> bytes:
     """Return the directory that `path` leads to, without links in it."""
-    found = _find(root, path)
-    directory = followed(root, found.path)
+    directory = followed(root, cleaned(path))
     try:
         handle = open_plain(root, directory, os.O_PATH)
     except FileNotFoundError as error:

@@ -129,6 +129,7 @@ class Extraction:
                 raise Refused(f"invalid symlink {_quoted(path)} -> {_quoted(target)}")
             os.symlink(target, name, dir_fd=parent)
             self._give(member, parent, name)
+            _set_time_at(parent, name, member.mtime)
         elif member.ischr() or member.isblk() or member.isfifo():
             _make_node(member, parent, name)
             self._give(member, parent, name)

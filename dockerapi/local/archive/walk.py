@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -50,12 +50,14 @@ class Files:
             os.close(handle)
 
 
-def walk(directory: int) -> Iterator[Entry]:
+def walk(directory: int, enters: Callable[[bytes], bool] | None = None) -> Iterator[Entry]:
     """Give everything in an open directory, in the order of paths, directories before content.
 
-    What vanishes meanwhile, or cannot be listed, is left out. The descriptors of entries are good
-    until the next one is asked for.
+    What vanishes meanwhile, or cannot be listed, is left out, and so is what is in directories on
+    which something is mounted, unless `enters` says of their paths that it is wanted. The
+    descriptors of entries are good until the next one is asked for.
     """
+    device = os.fstat(directory).st_dev
     levels: list[tuple[int, bytes, Iterator[bytes]]] = [(directory, b"", _names(directory))]
     try:
         while levels:
@@ -73,6 +75,8 @@ def walk(directory: int) -> Iterator[Entry]:
             path = above + name
             yield Entry(parent, name, path, status)
             if stat.S_ISDIR(status.st_mode):
+                if status.st_dev != device and not (enters is not None and enters(path)):
+                    continue
                 try:
                     inner = os.open(name, _DIRECTORY, dir_fd=parent)
                 except OSError:

@@ -6,6 +6,8 @@ already, and `reconcile` tries again at the next start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
 from dockerapi.local.containers.cgroups import cgroup_path
@@ -19,7 +21,10 @@ from dockerapi.local.host.threads import in_thread
 
 
 class Cleaner:
-    """Cleans up behind containers."""
+    """Cleans up behind containers.
+
+    :ivar root_in_use: tells whether somebody who reads in a root takes its mount away when done.
+    """
 
     log = Logger()
 
@@ -30,6 +35,7 @@ class Cleaner:
         self._places = places
         self._networks = networks
         self._volumes = volumes
+        self.root_in_use: Callable[[Container], bool] = lambda _: False
 
     def announce(self, container: Container) -> None:
         """Tell that `after_end` comes, before others learn that the container has ended.
@@ -65,7 +71,8 @@ class Cleaner:
 
     def _release(self, container: Container) -> None:
         """Unmount the root, and tell `reconcile` that no process is left to account for."""
-        unmount_root(self._places.directories(container))
+        if not self.root_in_use(container):
+            unmount_root(self._places.directories(container))
         self._places.watch(container).pid_file.unlink(missing_ok=True)
 
     async def forget_volumes(self, container: Container) -> None:

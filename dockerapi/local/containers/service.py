@@ -14,6 +14,8 @@ from twisted.logger import Logger
 
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
+from dockerapi.local.containers.archive.operations import ArchiveOperations
+from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.cleaning import Cleaner
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.control import Control
@@ -30,6 +32,7 @@ from dockerapi.local.containers.resources import cgroup_support
 from dockerapi.local.containers.rootfs import Dns, Host
 from dockerapi.local.containers.runtimes import Runtimes
 from dockerapi.local.containers.security import apparmor
+from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.stats.operation import Stats
 from dockerapi.local.containers.tools import Toolbox, Tools
@@ -68,8 +71,10 @@ class Containers:
     :ivar ledger: commits and tells what changes in them.
     :ivar places: finds their directories and what their monitors were told.
     :ivar toolbox: the programs that run them.
+    :ivar roots: mounts and reaches their roots.
     :ivar starter: makes their processes.
     :ivar lifecycle: starts and ends them.
+    :ivar sizes: measures them.
     :ivar control: signals, freezes and removes them.
     :ivar problems: why containers cannot be run here; for `Warnings` of ``/info``.
     """
@@ -96,9 +101,12 @@ class Containers:
         self._volumes = mounts = VolumeMounts(volumes, self.registry, self.places)
         self.starter = Starter(self.toolbox, self.places, networks, mounts, self.registry)
         cleaner = Cleaner(self.toolbox, self.places, networks, mounts)
+        self.roots = Roots(self.places, volumes)
+        cleaner.root_in_use = self.roots.in_use
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox)
-        self.listing = Listing(self.registry, self.places.directories)
+        self.sizes = ContainerSizes(self.places)
+        self.listing = Listing(self.registry, self.sizes)
         self.ledger.changed = self.listing.forget
         self._operations = Operations(
             self.registry,
@@ -108,12 +116,14 @@ class Containers:
             self.lifecycle,
             self.control,
             self.listing,
+            self.sizes,
             images,
             mounts,
             settings.log,
         )
         self._stats = Stats(self.registry, reactor)
         self._updates = Updates(self.registry, self.ledger, self.toolbox)
+        self._archives = ArchiveOperations(self.registry, self.places, self.ledger, self.roots)
         self._store = store
         self._layout = layout
         self._networks = networks
@@ -125,6 +135,7 @@ class Containers:
         self._operations.register(engine)
         self._stats.register(engine)
         self._updates.register(engine)
+        self._archives.register(engine)
 
     async def start(self) -> None:
         """Find the tools, then take up again what an earlier server left.
@@ -185,11 +196,7 @@ class Containers:
 
     def users_of(self, image_id: str) -> Iterable[Container]:
         """Return the containers of an image."""
-        return [
-            one
-            for one in self.registry
-            if image_id in (one.image, *(point.image for point in one.mounts))
-        ]
+        return [one for one in self.registry if image_id in (one.image, *one.mounted_images)]
 
     def count(self, *states: Status) -> int:
         """Return how many containers are in one of `states`."""

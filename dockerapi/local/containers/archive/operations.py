@@ -69,7 +69,8 @@ class ArchiveOperations:
         """Answer ContainerArchive: an archive of a file or directory, written while it is made."""
         request = await job.request(ArchiveRequest)
         container = self._registry.get(request.container)
-        child = await self._start(container, "get", [request.path])
+        mounted = [point.destination for point in container.mounts]
+        child = await self._start(container, "get", [request.path, *mounted])
         try:
             stat = await _stat(child, request.path, request.container)
         except BaseException:

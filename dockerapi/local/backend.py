@@ -24,6 +24,7 @@ from dockerapi.local.containers.logoptions import check_options
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.rootfs import Dns
 from dockerapi.local.containers.service import Containers, ContainerSettings
+from dockerapi.local.datausage import DataUsage
 from dockerapi.local.event_stream import EventStreams
 from dockerapi.local.images.service import Images
 from dockerapi.local.journal import Journal
@@ -148,6 +149,13 @@ class LocalBackend:
         containers.lifecycle.runs = self._health.started
         self._images.users = lambda image: [one.id for one in containers.users_of(image)]
         self._images.is_running = self._is_running
+        containers.sizes.of_image = self._size_of_image
+        self._usage = DataUsage(
+            self._images.catalogue.index,
+            containers.registry,
+            containers.listing,
+            self._volumes.catalogue,
+        )
         self._events = EventStreams(engine.events, self._journal.history, self._reactor)
         settings = SystemSettings(
             data_root=self._settings.data_root,
@@ -176,6 +184,7 @@ class LocalBackend:
         self._execs.register(engine)
         engine.register("SystemEvents", self._events.events, follows=True)
         self._system.register(engine)
+        self._usage.register(engine)
         absent.register(engine)
 
     async def start(self) -> None:
@@ -233,6 +242,10 @@ class LocalBackend:
     def _is_running(self, container_id: str) -> bool:
         registry = self.containers.registry
         return container_id in registry and registry.get(container_id).state.running
+
+    def _size_of_image(self, image_id: str) -> int:
+        image = self._images.get(image_id)
+        return 0 if image is None else image.size
 
     def _count(self) -> Counts:
         count = self.containers.count

@@ -128,6 +128,11 @@ class Container:
         return self.state.status if self.state.active or not self.removing else Status.REMOVING
 
     @property
+    def mounted_images(self) -> list[str]:
+        """The ids of the images among its mounts."""
+        return [point.image for point in self.mounts if point.image]
+
+    @property
     def path(self) -> str:
         """The program that it runs."""
         return self.config.words()[0]

@@ -11,10 +11,9 @@ import msgspec
 
 from dockerapi.engine.errors import NotFound
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.listing import disk_usage
 from dockerapi.local.containers.places import Places
+from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.views import inspect_document
-from dockerapi.local.host.threads import in_thread
 from dockerapi.model.versions import Version
 
 #: How many documents are remembered at most.
@@ -24,8 +23,9 @@ _REMEMBERED = 256
 class Inspection:
     """Makes and remembers the documents of containers."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, sizes: ContainerSizes) -> None:
         self._places = places
+        self._sizes = sizes
         self._remembered: dict[tuple[str, Version], tuple[Callable[[], bool], bytes]] = {}
 
     async def encoded(self, container: Container, version: Version, *, size: bool) -> bytes:
@@ -52,9 +52,8 @@ class Inspection:
         return msgspec.json.encode(document | sizes) + b"\n"
 
     async def _with_size(self, container: Container, version: Version) -> bytes:
-        upper = str(self._places.directories(container).upper)
-        used = await in_thread(disk_usage, upper)
-        return await self._encode(container, version, SizeRw=used, SizeRootFs=used)
+        (size,) = await self._sizes.of([container])
+        return await self._encode(container, version, SizeRw=size.written, SizeRootFs=size.root)
 
 
 def _unchanged(container: Container) -> Callable[[], bool]:

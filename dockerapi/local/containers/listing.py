@@ -6,8 +6,7 @@ changes or the second does, since ages are told in seconds.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +15,8 @@ from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.portviews import exposes, publishes
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.rootfs import Directories
+from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.views import now, summary
-from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import ListRequest
 
 #: How many answers are remembered at most.
@@ -28,9 +26,9 @@ _REMEMBERED = 64
 class Listing:
     """Lists the containers of a registry."""
 
-    def __init__(self, registry: Registry, directories: Callable[[Container], Directories]) -> None:
+    def __init__(self, registry: Registry, sizes: ContainerSizes) -> None:
         self._registry = registry
-        self._directories = directories
+        self._sizes = sizes
         self._remembered: dict[str, bytes] = {}
         self._second = 0
 
@@ -46,9 +44,10 @@ class Listing:
             self._second = int(time)
         body = None if request.size else self._remembered.get(request.key)
         if body is None:
-            rows = [summary(container, time) for container in self.chosen(request)]
+            chosen = self.chosen(request)
+            rows = [summary(container, time) for container in chosen]
             if request.size:
-                await self._add_sizes(rows)
+                await self._add_sizes(chosen, rows)
             body = msgspec.json.encode(rows) + b"\n"
             if not request.size:
                 self._remembered[request.key] = body
@@ -112,13 +111,22 @@ class Listing:
             return [container.host_config.network_mode]
         return [text for one in sandbox.endpoints for text in (one.network, one.network_id)]
 
-    async def _add_sizes(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            container = self._registry.get(row["Id"])
-            size = await in_thread(disk_usage, os.fspath(self._directories(container).upper))
-            if size:
-                row["SizeRw"] = size
-            row["SizeRootFs"] = size
+    async def measured(self) -> list[tuple[Container, dict[str, Any]]]:
+        """Return every container with its row, sizes included, newest first."""
+        time = now()
+        everything = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
+        rows = [summary(container, time) for container in everything]
+        await self._add_sizes(everything, rows)
+        return list(zip(everything, rows, strict=True))
+
+    async def _add_sizes(
+        self, containers: Sequence[Container], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        for row, size in zip(rows, await self._sizes.of(containers), strict=True):
+            if size.written:
+                row["SizeRw"] = size.written
+            if size.root:
+                row["SizeRootFs"] = size.root
 
 
 def _ancestors(container: Container) -> list[str]:
@@ -126,19 +134,6 @@ def _ancestors(container: Container) -> list[str]:
     name, identity = container.config.image, container.image
     bare = identity.removeprefix("sha256:")
     return [name, name if ":" in name else f"{name}:latest", identity, bare, bare[:12]]
-
-
-def disk_usage(path: str) -> int:
-    """Return the bytes of all regular files beneath `path`; blocks."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(folder, name))
-            except OSError:
-                continue
-            total += status.st_size
-    return total
 
 
 def _volume_names(container: Container) -> list[str]:

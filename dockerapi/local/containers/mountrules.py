@@ -20,6 +20,8 @@ _KINDS = (
     PROPAGATIONS,
     frozenset({"nocopy"}),
 )
+#: Which options no version takes for which other kind of mount.
+_ALWAYS_REFUSED = {("BindOptions", "volume"), ("BindOptions", "tmpfs"), ("VolumeOptions", "bind")}
 _OPTIONS = {
     "bind": ("BindOptions",),
     "volume": ("VolumeOptions",),
@@ -70,16 +72,17 @@ def check_target(target: str) -> None:
         raise InvalidParameter(f"invalid mount path: '{target}' mount path must be absolute")
 
 
-def check_mount(mount: Mount, *, images: bool) -> None:
+def check_mount(mount: Mount, *, images: bool, strict: bool) -> None:
     """Raise `InvalidParameter` for one of ``Mounts`` that can never be.
 
-    `images` tells whether images may be mounted.
+    `images` tells whether images may be mounted, `strict` whether options of other kinds of mounts
+    are refused altogether.
     """
     try:
         if mount.type not in _OPTIONS or (mount.type == "image" and not images):
             raise InvalidParameter("mount type unknown")
         check_target(mount.target)
-        problem = next(_problems(mount), None)
+        problem = next(_problems(mount, strict=strict), None)
         if problem is not None:
             raise InvalidParameter(problem)
     except InvalidParameter as error:
@@ -88,7 +91,7 @@ def check_mount(mount: Mount, *, images: bool) -> None:
         ) from None
 
 
-def _problems(mount: Mount) -> Iterator[str]:
+def _problems(mount: Mount, *, strict: bool) -> Iterator[str]:
     if mount.type in ("bind", "image") and not mount.source:
         yield "field Source must not be empty"
     if mount.type == "tmpfs" and mount.source:
@@ -100,7 +103,8 @@ def _problems(mount: Mount) -> Iterator[str]:
         "ImageOptions": mount.image_options,
     }
     for name, options in given.items():
-        if options is not None and name not in _OPTIONS[mount.type]:
+        refused = strict or (name, mount.type) in _ALWAYS_REFUSED
+        if options is not None and name not in _OPTIONS[mount.type] and refused:
             yield f"field {name} must not be specified"
     if mount.type == "bind":
         yield from _bind_problems(mount)

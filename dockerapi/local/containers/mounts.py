@@ -27,6 +27,7 @@ from dockerapi.model.versions import NEWEST, Version
 
 #: From here on images can be mounted, and read-only mounts are so with what lies inside them.
 _IMAGES = Version(1, 48)
+_STRICT = Version(1, 42)
 _RECURSIVE = Version(1, 44)
 
 
@@ -172,7 +173,7 @@ def _destination(path: str, text: str, kind: str = "") -> str:
 
 def _mount(mount: Mount, version: Version) -> Request:
     """Read one of ``Mounts``."""
-    check_mount(mount, images=version >= _IMAGES)
+    check_mount(mount, images=version >= _IMAGES, strict=version >= _STRICT)
     destination = posixpath.normpath(mount.target)
     if mount.type == BIND:
         return Request(_bind_of(mount, destination, version))

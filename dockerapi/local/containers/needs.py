@@ -54,6 +54,7 @@ class Volumes(Protocol):
     def path(self, name: str) -> Path: ...  # noqa: D102
     async def claim(self, container: str, wanted: Wanted) -> tuple[Volume, bool]: ...  # noqa: D102
     def release(self, container: str, name: str) -> None: ...  # noqa: D102
+    def is_read_only(self, name: str) -> bool: ...  # noqa: D102
     async def remove_unused(self, name: str) -> bool: ...  # noqa: D102
     async def attach(self, name: str, holder: str) -> bool: ...  # noqa: D102
     async def detach(self, name: str, holder: str) -> bool: ...  # noqa: D102

@@ -25,7 +25,7 @@ from dockerapi.local.containers.inspection import Inspection
 from dockerapi.local.containers.joining import resolve_joined
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.lifecycle import Lifecycle
-from dockerapi.local.containers.listing import Listing, disk_usage
+from dockerapi.local.containers.listing import Listing
 from dockerapi.local.containers.logoptions import with_default
 from dockerapi.local.containers.mounts import check_sources, parse_mounts
 from dockerapi.local.containers.names import choose_name
@@ -34,6 +34,7 @@ from dockerapi.local.containers.needs import Images
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.resources import cgroup_support
+from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.tools import Toolbox
 from dockerapi.local.containers.top import top
 from dockerapi.local.containers.transitions import Operation, check
@@ -69,6 +70,7 @@ class Operations:
         lifecycle: Lifecycle,
         control: Control,
         listing: Listing,
+        sizes: ContainerSizes,
         images: Images,
         volumes: VolumeMounts,
         log: LogConfig,
@@ -81,7 +83,8 @@ class Operations:
         self._control = control
         self._listing = listing
         self._log = log
-        self._inspection = Inspection(places)
+        self._sizes = sizes
+        self._inspection = Inspection(places, sizes)
         self._images = images
         self._volumes = volumes
 
@@ -254,14 +257,14 @@ class Operations:
                 or any(container.created_at > limit for limit in until)
             ):
                 continue
-            upper = self._places.directories(container).upper
-            reclaimed += await in_thread(disk_usage, str(upper))
+            (size,) = await self._sizes.of([container])
             try:
                 await self._control.remove(container, force=False)
             except EngineError:
                 # It was started, or removed, meanwhile.
                 continue
             deleted.append(container.id)
+            reclaimed += size.written
         self._ledger.publish_prune(reclaimed)
         return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 

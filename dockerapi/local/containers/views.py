@@ -119,7 +119,19 @@ def config_document(config: ContainerConfig) -> dict[str, Any]:
 
 def host_document(host: HostConfig) -> dict[str, Any]:
     """Return the specification's `HostConfig`, without what dockerd leaves out."""
-    return _without_empty(to_api(host), _OMITTED_HOST)
+    document = _without_empty(to_api(host), _OMITTED_HOST)
+    if host.mounts:
+        document["Mounts"] = [_compact(mount) for mount in document["Mounts"]]
+    return document
+
+
+def _compact(value: dict[str, Any]) -> dict[str, Any]:
+    """Return `value` without what is empty; objects that were given stay, were they empty."""
+    return {
+        name: _compact(item) if isinstance(item, dict) else item
+        for name, item in value.items()
+        if item or isinstance(item, dict)
+    }
 
 
 def _without_empty(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -201,7 +201,9 @@ class VolumeMounts:
             return point
         data = Path(point.source)
         source = await in_thread(stage_directory, staging, name, data, point.subpath)
-        return attrs.evolve(point, source=str(source))
+        # A runtime may take away what is not said again.
+        read_only = point.read_only or self._volumes.is_read_only(point.name)
+        return attrs.evolve(point, source=str(source), read_only=read_only)
 
     async def _give_back(self, container: Container, doomed: Sequence[str]) -> None:
         for name in _names(container):

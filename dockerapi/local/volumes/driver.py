@@ -14,7 +14,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from dockerapi.engine.errors import EngineError
-from dockerapi.local.host.mounting import mount_as_told, unmount_all
+from dockerapi.local.host.mounting import mount_as_told, parse_options, unmount_all
+from dockerapi.local.host.syscalls import MountFlag
 from dockerapi.local.layout import Layout
 from dockerapi.local.volumes.volume import Volume
 
@@ -69,6 +70,12 @@ def attach(layout: Layout, volume: Volume) -> None:
 def detach(layout: Layout, name: str) -> None:
     """Unmount what `attach` mounted; raises OSError."""
     unmount_all(data_of(layout, name))
+
+
+def is_read_only(volume: Volume) -> bool:
+    """Tell whether the options of a volume have it mounted read-only."""
+    flags, _ = parse_options((volume.options or {}).get("o", ""))
+    return bool(flags & MountFlag.RDONLY)
 
 
 def _mount(data: Path, device: str, kind: str, options: str) -> None:

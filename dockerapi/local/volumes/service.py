@@ -12,6 +12,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
+from dockerapi.local.volumes import driver
 from dockerapi.local.volumes.attaching import Attacher
 from dockerapi.local.volumes.catalogue import Catalogue, Wanted
 from dockerapi.local.volumes.handlers import VolumeHandlers
@@ -51,6 +52,10 @@ class Volumes:
     def release(self, container: str, name: str) -> None:
         """See `Catalogue.release`."""
         self.catalogue.release(container, name)
+
+    def is_read_only(self, name: str) -> bool:
+        """Tell whether the options of a volume have it mounted read-only."""
+        return driver.is_read_only(self.catalogue.get(name))
 
     async def remove_unused(self, name: str) -> bool:
         """See `Catalogue.remove_unused`."""

@@ -45,7 +45,8 @@ def stage_image(staging: Path, name: str, layers: Sequence[Path], subpath: str) 
     Raises as `stage_directory`.
     """
     whole, empty = staging / f"{name}.image", staging / "empty"
-    for path in (staging, whole, empty):
+    _make(staging)
+    for path in (whole, empty):
         path.mkdir(mode=0o711, exist_ok=True)
     unmount_all(whole)
     # Without an upper directory it takes two at least.
@@ -72,7 +73,7 @@ def unstage(staging: Path) -> None:
 
 def _bind(staging: Path, name: str, handle: int) -> Path:
     target = staging / name
-    staging.mkdir(mode=0o711, exist_ok=True)
+    _make(staging)
     unmount_all(target)
     if stat.S_ISDIR(os.fstat(handle).st_mode):
         target.mkdir(mode=0o711, exist_ok=True)
@@ -80,6 +81,11 @@ def _bind(staging: Path, name: str, handle: int) -> Path:
         target.touch(mode=0o600)
     mount(f"/proc/self/fd/{handle}", target, "", MountFlag.BIND | MountFlag.REC)
     return target
+
+
+def _make(staging: Path) -> None:
+    staging.parent.mkdir(mode=0o710, exist_ok=True)
+    staging.mkdir(mode=0o711, exist_ok=True)
 
 
 def _unreachable(source: Path, subpath: str, error: OSError) -> EngineError:

@@ -63,7 +63,13 @@ class VolumeMounts:
         """
         staged = []
         for position, point in enumerate(container.mounts):
-            staged.append(await self._stage(container, str(position), point))
+            try:
+                staged.append(await self._stage(container, str(position), point))
+            except OSError as error:
+                raise EngineError(
+                    f"error while mounting {point.type} '{point.name}': "
+                    f"{(error.strerror or str(error)).lower()}"
+                ) from error
         container.staged = tuple(staged)
         for point in _volumes_of(container):
             self._volumes.tell_mounted(

@@ -23,6 +23,7 @@ from dockerapi.local.containers.monitor import read_end, until_ended
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.runtime import plain
 from dockerapi.local.containers.security.workdir import check_running_workdir
+from dockerapi.local.containers.silence import why_not
 from dockerapi.local.containers.spec import environment, merge_environment, process_spec
 from dockerapi.local.containers.tools import Tools
 from dockerapi.local.containers.users import resolve_user
@@ -76,6 +77,8 @@ class ExecProcesses:
             await in_thread(self._write_process, found, size, watch)
             await self._launch(found, watch, tools, attached=attached)
         except EngineError as error:
+            if found.config.tty and isinstance(error, RuntimeFailed):
+                error = await in_thread(self._explained, found, error)
             failed = _exec_error(error, found.command[0])
             found.hub.close()
             # As in dockerd, nothing dies that has not lived: no event.
@@ -83,6 +86,16 @@ class ExecProcesses:
             found.tell_end()
             await in_thread(shutil.rmtree, watch.directory, True)
             raise failed from error
+
+    def _explained(self, found: Exec, error: RuntimeFailed) -> RuntimeFailed:
+        """Return `error`, in other words where those that it has say nothing."""
+        if "it ended without a word" not in error.message:
+            return error
+        container, config = found.container, found.config
+        variables = merge_environment(environment(container), config.env or ())
+        workdir = config.working_dir or container.config.working_dir or "/"
+        why = why_not(container.state.pid, found.command[0], variables, workdir)
+        return error if why is None else RuntimeFailed(why)
 
     async def _launch(self, found: Exec, watch: Watch, tools: Tools, *, attached: bool) -> None:
         monitored = await launch(

@@ -66,7 +66,7 @@ class ExecTests(StreamsCase):
         exec_id = await self.make(
             "sh",
             "-c",
-            "echo $A $PWD; id; until busybox stty size; do :; done",
+            "echo $A $PWD; id; until busybox stty size | busybox grep 97; do :; done",
             Tty=True,
             Env=["A=b"],
             User="user",
@@ -184,6 +184,19 @@ class ExecTests(StreamsCase):
             client = Client()
             await self.start(await self.make("true", **config), client)
             self.assertIn(text, client.frames()[1].decode())
+
+    async def test_what_cannot_be_run_in_a_terminal(self) -> None:
+        for program, code, text in (
+            ("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH: unknown'),
+            ("/nosuch", 127, 'exec: "/nosuch": stat /nosuch: no such file or directory'),
+            ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
+            ("/etc", 126, 'exec: "/etc": permission denied'),
+        ):
+            exec_id = await self.make(program, Tty=True)
+            client = Client()
+            await self.start(exec_id, client, Tty=True)
+            self.assertIn(text, client.data.decode())
+            self.assertEqual((await self.inspect(exec_id))["ExitCode"], code)
 
     async def test_a_container_that_ends_ends_its_execs(self) -> None:
         exec_id = await self.make("sh", "-c", "echo in; sleep 100")

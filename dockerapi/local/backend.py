@@ -14,6 +14,7 @@ import attrs
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local import absent
+from dockerapi.local.containers.archive.committing import Commits
 from dockerapi.local.containers.attach import Attachments
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import STOPPED, Container, Status
@@ -142,6 +143,9 @@ class LocalBackend:
             self._reactor,
             self._reactor,
         )
+        self._commits = Commits(
+            containers.registry, places, containers.ledger, containers.control, self._images
+        )
         containers.starter.monitored = self._monitored
         containers.lifecycle.let_go = self._let_go
         probe = ExecProbe(self._execs, self._reactor)
@@ -179,6 +183,7 @@ class LocalBackend:
         self._networks.register(engine)
         self._volumes.register(engine)
         self.containers.register(engine)
+        self._commits.register(engine)
         self._attachments.register(engine)
         self._logs.register(engine)
         self._execs.register(engine)

@@ -33,6 +33,8 @@ _START = (
 )
 #: How much waits in a pipe, in bytes: what may be had without root's rights too.
 _PIPE = 1 << 20
+#: How much is sent on at once, in bytes: what a socket takes without waiting.
+_READ = 1 << 17
 #: The longest first line: two paths in hexadecimal digits.
 _LINE = 65536
 
@@ -106,7 +108,7 @@ class Child:
             os.fsdecode(bytes.fromhex(word[1:])) if word.startswith("x") else word for word in words
         ]
 
-    async def read(self, limit: int = _PIPE) -> bytes:
+    async def read(self, limit: int = _READ) -> bytes:
         """Return the next bytes of its output, nothing at its end."""
         if self._ahead:
             data, self._ahead = self._ahead, b""

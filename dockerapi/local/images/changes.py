@@ -25,11 +25,17 @@ def apply_changes(config: Config, changes: Sequence[str]) -> Config:
     Raises `Malformed` for an instruction that cannot be a change, or is malformed.
     """
     result = dict(config)
+    has_command = False
     for text in changes:
         for line in re.sub(r"\\[ \t]*\n", "", text).splitlines():
             stripped = line.strip()
             if stripped and not stripped.startswith("#"):
+                word = stripped.split(None, 1)[0].lower()
                 _apply(result, stripped)
+                has_command = has_command or word == "cmd"
+                if word == "entrypoint" and not has_command:
+                    # What was there before were the arguments of another program.
+                    result["Cmd"] = None
     return result
 
 
@@ -40,7 +46,8 @@ def _apply(config: Config, line: str) -> None:
     if instruction is None:
         raise Malformed(f"{name} is not a valid change command")
     if not rest:
-        raise Malformed(f"{name.upper()} requires at least one argument")
+        number = "exactly" if name in ("user", "workdir", "stopsignal") else "at least"
+        raise Malformed(f"{name.upper()} requires {number} one argument")
     instruction(config, rest[0])
 
 
@@ -99,6 +106,8 @@ def _volume(config: Config, text: str) -> None:
     paths = _json_list(text)
     if paths is None:
         paths = text.split()
+    if not paths:
+        raise Malformed("VOLUME requires at least one argument")
     if not all(path.strip() for path in paths):
         raise Malformed("VOLUME specified can not be an empty string")
     config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in paths}}
@@ -120,6 +129,8 @@ def _onbuild(config: Config, text: str) -> None:
 def _healthcheck(config: Config, text: str) -> None:
     words = text.split(None, 1)
     if words[0].upper() == "NONE":
+        if len(words) > 1:
+            raise Malformed("HEALTHCHECK NONE takes no arguments")
         config["Healthcheck"] = {"Test": ["NONE"]}
         return
     check: dict[str, Any] = {}
@@ -129,8 +140,11 @@ def _healthcheck(config: Config, text: str) -> None:
             raise Malformed(f"Unknown flag: {match[1]}")
         check[key] = int(match[2]) if key == "Retries" and match[2].isdigit() else _duration(match)
         words = words[1].split(None, 1) if len(words) > 1 else []
-    if len(words) < 2 or words[0].upper() != "CMD":
-        raise Malformed(f"Unknown type {words[0] if words else ''!r} in HEALTHCHECK (try CMD)")
+    kind = words[0].upper() if words else ""
+    if kind != "CMD":
+        raise Malformed(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
+    if len(words) < 2:
+        raise Malformed("Missing command after HEALTHCHECK CMD")
     listed = _json_list(words[1])
     check["Test"] = ["CMD", *listed] if listed else ["CMD-SHELL", words[1]]
     config["Healthcheck"] = check
@@ -138,6 +152,8 @@ def _healthcheck(config: Config, text: str) -> None:
 
 def _duration(match: re.Match[str]) -> int:
     parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|ns)", match[2])
+    if re.fullmatch(r"\d+(\.\d*)?", match[2]) and match[2] != "0":
+        raise Malformed(f'time: missing unit in duration "{match[2]}"')
     if "".join(number + unit for number, unit in parts) != match[2]:
         raise Malformed(f'time: invalid duration "{match[2]}"')
     return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)

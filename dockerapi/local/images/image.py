@@ -47,6 +47,7 @@ class Image:
     :ivar references: its names, sorted; with a tag or a manifest's digest each.
     :ivar arrived: when it came here, nanoseconds since 1970; `tagged` when a name was last given
         to it, 0 for never.
+    :ivar parent: the id of the image that it was made of by a commit; empty for none.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Image:
     references: tuple[Reference, ...] = ()
     arrived: int = 0
     tagged: int = 0
+    parent: str = ""
 
     @property
     def hex(self) -> str:

@@ -38,9 +38,10 @@ def load(db: sqlite3.Connection) -> list[Image]:
             references=tuple(sorted(names.get(identity, ()))),
             arrived=arrived,
             tagged=tagged,
+            parent=parent,
         )
-        for identity, raw, arrived, tagged in db.execute(
-            "SELECT id, config, arrived, tagged FROM images"
+        for identity, raw, arrived, tagged, parent in db.execute(
+            "SELECT id, config, arrived, tagged, parent FROM images"
         )
     ]
 
@@ -51,9 +52,9 @@ def add(db: sqlite3.Connection, image: Image, names: Iterable[Reference], now: i
     An image that is there already gets the blobs that are new.
     """
     db.execute(
-        "INSERT INTO images (id, config, size, arrived, tagged) VALUES (?, ?, ?, ?, 0)"
+        "INSERT INTO images (id, config, size, arrived, tagged, parent) VALUES (?, ?, ?, ?, 0, ?)"
         " ON CONFLICT DO NOTHING",
-        (image.id, image.raw, image.size, image.arrived),
+        (image.id, image.raw, image.size, image.arrived, image.parent),
     )
     for position, layer in enumerate(image.layers):
         db.execute(

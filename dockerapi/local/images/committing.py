@@ -1,0 +1,120 @@
+"""Images made of what a container has changed in the root of another image.
+
+Source: ImageCommit; the configuration is as a current dockerd writes it. Rule: the archive of such
+a layer is not kept: `dockerapi.local.archive.layering` writes it again, byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dockerapi.local.archive.process import Child
+from dockerapi.local.host.threads import in_thread
+from dockerapi.local.images.catalogue import Catalogue
+from dockerapi.local.images.content import remove_tree
+from dockerapi.local.images.image import Image, Layer, chain_ids, digest_of, encode_config
+from dockerapi.local.layout import Layout
+from dockerapi.model.references import Reference
+from dockerapi.model.timestamps import rfc3339
+
+#: What an image has of the one below, besides its layers.
+_INHERITED = ("architecture", "os", "os.version", "os.features", "variant")
+
+
+@attrs.frozen
+class Step:
+    """What is written down about the making of an image.
+
+    :ivar config: what its containers get from it.
+    :ivar command: what ran in the container.
+    """
+
+    config: Mapping[str, Any]
+    command: str
+    author: str = ""
+    comment: str = ""
+
+
+class Committer:
+    """Makes images."""
+
+    def __init__(self, catalogue: Catalogue, layout: Layout) -> None:
+        self._catalogue = catalogue
+        self._layout = layout
+
+    async def make_layer(self, below: Image, upper: Path) -> tuple[Layer, Path]:
+        """Return the layer of what is in the upper directory of an overlay, and its directory.
+
+        The directory is the caller's to remove. Raises `ChildFailed`.
+        """
+        directory = Path(await in_thread(tempfile.mkdtemp, "", "layer-", self._layout.tmp))
+        try:
+            await in_thread(os.chmod, directory, 0o755)
+            child = await Child.start("layer", [upper, directory])
+            try:
+                diff_id, size = await child.line()
+                await child.finish()
+            finally:
+                child.close()
+        except BaseException:
+            await remove_tree(directory)
+            raise
+        diff_ids = [*(layer.diff_id for layer in below.layers), diff_id]
+        return Layer(chain_ids(diff_ids)[-1], diff_id, int(size)), directory
+
+    async def add(
+        self, below: Image, layer: Layer, directory: Path, step: Step, name: Reference | None
+    ) -> Image:
+        """Make the image of `below` and a layer on it, whose directory is taken; return it."""
+        content = self._catalogue.content
+        with content.lease() as lease:
+            for held in (*below.layers, layer):
+                lease.add(held.chain_id)
+            for digest in below.blobs:
+                lease.add(digest)
+            async with content.alone(layer.chain_id):
+                await content.adopt(layer, directory)
+            now = time.time_ns()
+            config = _config(below, layer, step, now)
+            raw = encode_config(config)
+            image = Image(
+                id=digest_of(raw),
+                config=config,
+                raw=raw,
+                layers=(*below.layers, layer),
+                blobs=below.blobs,
+                arrived=now,
+                parent=below.id,
+            )
+            image = await self._catalogue.add(image, (name,) if name is not None else ())
+        if name is not None:
+            self._catalogue.publish("tag", image, name.familiar)
+        return image
+
+
+def _config(below: Image, layer: Layer, step: Step, now: int) -> dict[str, Any]:
+    created = rfc3339(now)
+    told = {"author": step.author, "created_by": step.command, "comment": step.comment}
+    history = below.config.get("history")
+    optional = {"author": step.author, "comment": step.comment}
+    return {
+        **{key: below.config[key] for key in _INHERITED if key in below.config},
+        **{key: text for key, text in optional.items() if text},
+        "config": dict(step.config),
+        "created": created,
+        "history": [
+            *(history if isinstance(history, list) else []),
+            {"created": created, **{key: text for key, text in told.items() if text}},
+        ],
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [*(one.diff_id for one in below.layers), layer.diff_id],
+        },
+    }

@@ -1,0 +1,82 @@
+"""Differences that are meant, each with its reason, from `reasons.yaml`.
+
+Rule: a reason is matched by patterns of what differs; the first that fits takes a difference, and
+one that fits none is told, so that the list does not outlive what it explains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from differences.compare import Difference
+
+#: Where the reasons are.
+FILE = Path(__file__).parent / "reasons.yaml"
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A difference that is meant; each pattern must be found where it is given.
+
+    :ivar what: what differs, in a user's words.
+    :ivar why: the reason.
+    :ivar place: a pattern for the whole of `Difference.place`.
+    :ivar option: one that is found in `Difference.option`.
+    :ivar command: one that is found in `Difference.command`.
+    :ivar dockerd: one that is found in what dockerd says, and `ours` in what ours says.
+    :ivar shown: what the table shows for both, where the first found does not say it well.
+    """
+
+    what: str
+    why: str
+    place: str = ""
+    option: str = ""
+    command: str = ""
+    dockerd: str = ""
+    ours: str = ""
+    shown: tuple[str, str] | None = None
+
+    def fits(self, difference: Difference) -> bool:
+        """Tell whether this is the reason of `difference`."""
+        return (
+            (not self.place or re.fullmatch(self.place, difference.place) is not None)
+            and re.search(self.option, difference.option) is not None
+            and re.search(self.command, difference.command) is not None
+            and re.search(self.dockerd, difference.dockerd) is not None
+            and re.search(self.ours, difference.ours) is not None
+        )
+
+
+class Sorted(msgspec.Struct, frozen=True):
+    """Differences by reason, those without one, and reasons without a difference."""
+
+    known: list[tuple[Reason, list[Difference]]]
+    unknown: list[Difference]
+    unused: list[Reason]
+
+
+def load(path: Path = FILE) -> list[Reason]:
+    """Return the reasons; raises msgspec.ValidationError, naming what is wrong."""
+    return msgspec.convert(yaml.safe_load(path.read_text()), list[Reason])
+
+
+def sort(found: Iterable[Difference], reasons: list[Reason]) -> Sorted:
+    """Give each difference to the first reason that fits it."""
+    known: dict[int, list[Difference]] = {}
+    unknown = []
+    for difference in found:
+        for number, reason in enumerate(reasons):
+            if reason.fits(difference):
+                known.setdefault(number, []).append(difference)
+                break
+        else:
+            unknown.append(difference)
+    return Sorted(
+        [(reasons[number], known[number]) for number in sorted(known)],
+        unknown,
+        [reason for number, reason in enumerate(reasons) if number not in known],
+    )

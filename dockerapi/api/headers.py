@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockerapi.engine.backend import Facts
+from dockerapi.engine.facts import Facts
 from dockerapi.http.interfaces import HeaderList
 
 _JSON = (b"Content-Type", b"application/json")

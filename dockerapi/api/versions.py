@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from dockerapi.engine.backend import Facts
+from dockerapi.engine.facts import Facts
 from dockerapi.model.versions import Version
 
 #: From here on errors are JSON; before they were plain text.

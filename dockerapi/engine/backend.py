@@ -1,34 +1,10 @@
-"""What an engine's backend offers to the daemon, and the facts that it tells of itself."""
+"""What an engine's backend offers to the daemon."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-import attrs
-
-from dockerapi.model.versions import NEWEST, OLDEST, Version
-
-if TYPE_CHECKING:
-    from dockerapi.engine.engine import Engine
-
-
-@attrs.define
-class Facts:
-    """What every answer of the API tells of the engine; a backend sets it in its start.
-
-    :ivar newest: the newest API version that it speaks, and `oldest` the oldest.
-    :ivar os: the operating system of its containers.
-    :ivar experimental: whether experimental features are on.
-    :ivar builder: version of the default builder (``1`` classic, ``2`` BuildKit); empty for none.
-    :ivar swarm: state of its swarm, as in the `Swarm` header of ``/_ping``.
-    """
-
-    newest: Version = NEWEST
-    oldest: Version = OLDEST
-    os: str = "linux"
-    experimental: bool = False
-    builder: str = ""
-    swarm: str = "inactive"
+from dockerapi.engine.engine import Engine
 
 
 class Backend(Protocol):

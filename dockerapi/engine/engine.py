@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 
 from dockerapi.engine.activation import Activation
 from dockerapi.engine.answers import Answer, Hijack, Response, Stream
-from dockerapi.engine.backend import Facts
 from dockerapi.engine.errors import (
     AlreadyRegistered,
     AlreadyRun,
@@ -27,6 +26,7 @@ from dockerapi.engine.errors import (
     UnknownJob,
 )
 from dockerapi.engine.events import EventBus
+from dockerapi.engine.facts import Facts
 from dockerapi.engine.job import Job
 from dockerapi.engine.metrics import JobCounters, JobMetrics
 from dockerapi.engine.principal import EMBEDDED, Principal

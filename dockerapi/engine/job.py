@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -21,9 +21,6 @@ from dockerapi.model.malformed import Malformed
 from dockerapi.model.request import TypedRequest
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.wire.duplex import Sink, Source
-
-if TYPE_CHECKING:
-    from dockerapi.engine.engine import Engine
 
 R = TypeVar("R", bound=TypedRequest)
 
@@ -43,6 +40,14 @@ class DiscardingSink:
         """Do nothing."""
 
 
+class Runner(Protocol):
+    """What runs jobs: the engine."""
+
+    def run(self, job: Job) -> Deferred[Answer]:
+        """Run `job`, once."""
+        ...
+
+
 class Job(Environment):
     """One run of a named piece of work; made by `Engine.job`.
 
@@ -59,7 +64,7 @@ class Job(Environment):
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Runner,
         name: str,
         args: Sequence[str] = (),
         *,

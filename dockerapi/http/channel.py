@@ -7,7 +7,7 @@ its body has been read.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from dockerapi.http.answer import render_error
 from dockerapi.http.body import EMPTY, EmptyBody, Inbox
+from dockerapi.http.connection import Caretaker
 from dockerapi.http.exchange import HTTPExchange
 from dockerapi.http.framing import ChunkedDecoder, Decoder, LengthDecoder
 from dockerapi.http.head import Head, HeadBuffer, Refused, parse
@@ -25,9 +26,6 @@ from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import Peer
 from dockerapi.http.outgoing import Outgoing
 from dockerapi.http.peer import account_of, has_closed, peer_of, prepare_tcp
-
-if TYPE_CHECKING:
-    from dockerapi.http.factory import HTTPFactory
 
 _log = Logger()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -41,7 +39,7 @@ class HTTPChannel(Protocol):
     :ivar lost: whether the connection is gone.
     """
 
-    def __init__(self, factory: HTTPFactory) -> None:
+    def __init__(self, factory: Caretaker) -> None:
         self._factory = factory
         self._limits = factory.limits
         self._input = HeadBuffer(factory.limits)

@@ -7,20 +7,17 @@ and a stream that nobody can receive raises `StreamAborted` at its next write.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from dockerapi.http.answer import BODILESS, Fields, render, status_line
+from dockerapi.http.connection import Connection
 from dockerapi.http.date import date_line
 from dockerapi.http.head import Head
 from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import HeaderList, Peer
 from dockerapi.http.sink import AnswerSink, Framing
 from dockerapi.wire.duplex import Duplex, Source
-
-if TYPE_CHECKING:
-    from dockerapi.http.channel import HTTPChannel
 
 _log = Logger()
 
@@ -47,7 +44,7 @@ class HTTPExchange:
         "target",
     )
 
-    def __init__(self, channel: HTTPChannel, head: Head, body: Source, peer: Peer) -> None:
+    def __init__(self, channel: Connection, head: Head, body: Source, peer: Peer) -> None:
         self._channel = channel
         self._fields = head.fields
         self._keep_alive = head.keep_alive

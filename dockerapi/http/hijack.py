@@ -5,13 +5,9 @@ Rule: a half-closed client keeps receiving; the connection ends when both sides 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dockerapi.http.body import Inbox
+from dockerapi.http.connection import Connection
 from dockerapi.wire.duplex import CHUNK, StreamAborted
-
-if TYPE_CHECKING:
-    from dockerapi.http.channel import HTTPChannel
 
 
 class Hijacked:
@@ -23,14 +19,14 @@ class Hijacked:
 
     __slots__ = ("_channel", "_settled", "inbox", "write_closed")
 
-    def __init__(self, channel: HTTPChannel, inbox: Inbox) -> None:
+    def __init__(self, channel: Connection, inbox: Inbox) -> None:
         self._channel = channel
         self._settled = False
         self.inbox = inbox
         self.write_closed = False
 
     @classmethod
-    def broken(cls, channel: HTTPChannel) -> Hijacked:
+    def broken(cls, channel: Connection) -> Hijacked:
         """Return the stream of a client that has left."""
         inbox = Inbox(channel, 0)
         inbox.fail("the client has left")

@@ -6,14 +6,10 @@ Rule: the client can tell a whole body from one that broke off.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
+from dockerapi.http.connection import Answered, Connection
 from dockerapi.http.framing import LAST_CHUNK, chunk
 from dockerapi.wire.duplex import StreamAborted
-
-if TYPE_CHECKING:
-    from dockerapi.http.channel import HTTPChannel
-    from dockerapi.http.exchange import HTTPExchange
 
 
 class Framing(Enum):
@@ -32,8 +28,8 @@ class AnswerSink:
 
     def __init__(
         self,
-        channel: HTTPChannel,
-        exchange: HTTPExchange,
+        channel: Connection,
+        exchange: Answered,
         framing: Framing,
         length: int,
         keep: bool,

@@ -86,8 +86,8 @@ class UpstreamBackend:
         """
         request = request_of(job, self.target.authority)
         exchange = await self._client.send(request)
-        if job.name in PINGS and exchange.head is not None:
-            learn_from_ping(exchange.head, job.engine.facts)
+        if job.name in PINGS and exchange.head is not None and self._engine is not None:
+            learn_from_ping(exchange.head, self._engine.facts)
         return answer_of(exchange, request)
 
     async def _learn(self) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -21,11 +22,24 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from dockerapi.upstream.exchange import Exchange
-
 #: How much one system call reads or writes, and how much may wait to be written, in bytes.
 READ = 256 * 1024
+
+
+class Served(Interface):
+    """The exchange that a connection serves."""
+
+    def received(self, data: bytes) -> None:
+        """Take the upstream's next bytes."""
+        ...
+
+    def input_ended(self) -> None:
+        """Take the end of the upstream's side."""
+        ...
+
+    def connection_lost(self, reason: str) -> None:
+        """Take the connection's end."""
+        ...
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -48,7 +62,7 @@ class Connection(Protocol):
         on_lost: Callable[[Connection], None],
     ) -> None:
         self.clock = clock
-        self.exchange: Exchange | None = None
+        self.exchange: Served | None = None
         self.lost: str | None = None
         self.reused = False
         self.idle_since = 0.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dockerapi.engine.backend import Facts
+from dockerapi.engine.facts import Facts
 from dockerapi.model.versions import Version
 from dockerapi.wire.httphead import AnswerHead
 

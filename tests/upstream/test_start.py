@@ -6,7 +6,7 @@ import os
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from dockerapi.engine.backend import Facts
+from dockerapi.engine.facts import Facts
 from dockerapi.engine.errors import EngineError
 from dockerapi.model.versions import OLDEST, Version
 from dockerapi.upstream import backend

@@ -42,7 +42,7 @@ class Side(Protocol):
     transport: Any
 
     def __init__(self) -> None:
-        self.seen = b""
+        self.seen = bytearray()
         self.ended = False
         self.lost = False
 
@@ -56,7 +56,8 @@ class Side(Protocol):
         """Return all that came up to and with `ending`, and forget it."""
         await until(lambda: ending in self.seen)
         at = self.seen.index(ending) + len(ending)
-        taken, self.seen = self.seen[:at], self.seen[at:]
+        taken = bytes(self.seen[:at])
+        del self.seen[:at]
         return taken
 
     def say(self, data: bytes) -> None:
@@ -141,7 +142,7 @@ class ClientStream(Feed):
 
     def __init__(self, *items: bytes | Exception) -> None:
         super().__init__(*items)
-        self.seen = b""
+        self.seen = bytearray()
         self.write_closed = False
         self.aborted = False
         self.gone = False

@@ -134,10 +134,10 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
     config.stop_signal = config.stop_signal or defaults.get("StopSignal") or ""
     config.healthcheck = inherited(config.healthcheck, defaults.get("Healthcheck"))
     own = {entry.partition("=")[0] for entry in config.env or ()}
-    config.env = [
-        *(config.env or ()),
-        *(entry for entry in defaults.get("Env") or () if entry.partition("=")[0] not in own),
+    inherited_env = [
+        entry for entry in defaults.get("Env") or () if entry.partition("=")[0] not in own
     ]
+    config.env = [*(config.env or ()), *inherited_env] or None
     config.labels = {**(defaults.get("Labels") or {}), **(config.labels or {})}
     for field, theirs in (("exposed_ports", "ExposedPorts"), ("volumes", "Volumes")):
         merged = {**(defaults.get(theirs) or {}), **(getattr(config, field) or {})}
@@ -223,9 +223,16 @@ def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:
         log_config=LogConfig(log.type or "json-file", log.config or {}),
         restart_policy=RestartPolicy(policy.name or "no", policy.maximum_retry_count),
         oom_kill_disable=bool(host.oom_kill_disable),
+        security_opt=_security_options(host),
         masked_paths=None if host.privileged else masked_paths(host),
         readonly_paths=None if host.privileged else readonly_paths(host),
     )
+
+
+def _security_options(host: HostConfig) -> list[str] | None:
+    """Return the options given, or what dockerd says of a container that shares the host's."""
+    shares = host.privileged or "host" in (host.ipc_mode, host.pid_mode)
+    return ["label=disable"] if shares and host.security_opt is None else host.security_opt
 
 
 def _ignored(container: Container, body: CreateBody) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.registry import Registry
 from dockerapi.model.containers import HostConfig
@@ -51,11 +51,19 @@ def check_modes(host: HostConfig) -> None:
 
 
 def resolve_modes(host: HostConfig, registry: Registry) -> None:
-    """Write the ids of the containers that modes of `host` name; raise `NotFound`."""
+    """Write the ids of the containers that modes of `host` name.
+
+    Raises `InvalidParameter` where there is none: to a client a `NotFound` would say that the image
+    is missing, and it would pull it.
+    """
     for field in _JOINABLE:
         mode: str = getattr(host, field)
         if mode.startswith(_PREFIX):
-            setattr(host, field, f"{_PREFIX}{registry.get(mode.removeprefix(_PREFIX)).id}")
+            try:
+                other = registry.get(mode.removeprefix(_PREFIX))
+            except NotFound as error:
+                raise InvalidParameter(error.message) from error
+            setattr(host, field, f"{_PREFIX}{other.id}")
 
 
 def shares_ipc(host: HostConfig) -> bool:

@@ -85,6 +85,8 @@ def check_resources(host: HostConfig, *, update: bool = False) -> None:
         raise InvalidParameter(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
+    if 0 < host.memory_reservation < _LEAST_MEMORY:
+        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
     if host.memory and host.memory_reservation > host.memory:
         raise InvalidParameter(
             "Minimum memory limit can not be less than memory reservation limit, see usage"
@@ -203,6 +205,11 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
     if host.oom_kill_disable and support.unified:
         warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
         changes["oom_kill_disable"] = None
+    elif host.oom_kill_disable and not host.memory:
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can "
+            "result in the system running out of resources."
+        )
     if host.memory_swappiness not in (None, -1) and not support.swappiness:
         warnings.append(
             "Your kernel does not support memory swappiness capabilities or the cgroup is not "
@@ -219,6 +226,11 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
 def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
     """Return `host` as `drop_unsupported` does, with dockerd's defaults set, and the warnings."""
     host, warnings = drop_unsupported(host, support)
+    # Clients write "no limit" and "as the host" as numbers.
+    if host.pids_limit is not None and host.pids_limit <= 0:
+        host = msgspec.structs.replace(host, pids_limit=None)
+    if host.memory_swappiness == -1:
+        host = msgspec.structs.replace(host, memory_swappiness=None)
     if host.memory > 0 and not host.memory_swap:
         host = msgspec.structs.replace(host, memory_swap=host.memory * 2)
     return host, warnings

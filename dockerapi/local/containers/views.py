@@ -35,6 +35,7 @@ def inspect_document(
 ) -> dict[str, Any]:
     """Return ContainerInspect's answer; `lower` names the image's layers, topmost first."""
     files = _network_files(container, directories)
+    made = bool(container.state.started_at)
     return {
         "Id": container.id,
         "Created": rfc3339(container.created_at),
@@ -42,9 +43,9 @@ def inspect_document(
         "Args": container.arguments,
         "State": state_document(container),
         "Image": container.image,
-        "ResolvConfPath": str(files.resolv_conf),
-        "HostnamePath": str(files.hostname),
-        "HostsPath": str(files.hosts),
+        "ResolvConfPath": str(files.resolv_conf) if made else "",
+        "HostnamePath": str(files.hostname) if made else "",
+        "HostsPath": str(files.hosts) if made else "",
         "LogPath": _log_path(container, directories),
         "Name": f"/{container.name}",
         "RestartCount": container.state.restarts,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
-from dockerapi.local.containers.creation import check_body, check_platform
+from dockerapi.local.containers.creation import check_body, check_platform, merge_config
 from dockerapi.local.containers.mounts import parse_mounts
-from dockerapi.model.containers import ContainerConfig, HostConfig
+from dockerapi.local.containers.resources import adapt_resources, cgroup_support
+from dockerapi.model.containers import ContainerConfig, CreateBody, HostConfig
 from dockerapi.model.images import Platform
 
 
@@ -31,6 +32,25 @@ class ModeTests(SynchronousTestCase):
             check_body(ContainerConfig(), HostConfig(**{mode: "host"}))
             with self.assertRaises(InvalidParameter, msg=mode):
                 check_body(ContainerConfig(), HostConfig(**{mode: "other"}))
+
+
+class WhatClientsWriteTests(SynchronousTestCase):
+    def test_numbers_that_say_nothing_are_not_kept(self) -> None:
+        for limit in (0, -1):
+            host, warnings = adapt_resources(
+                HostConfig(pids_limit=limit, memory_swappiness=-1), cgroup_support()
+            )
+            self.assertEqual((host.pids_limit, host.memory_swappiness), (None, None))
+            self.assertEqual(warnings, [])
+
+    def test_memory_without_end_and_without_a_killer(self) -> None:
+        _, warnings = adapt_resources(HostConfig(oom_kill_disable=True), cgroup_support())
+        self.assertEqual(len(warnings), 1)
+
+    def test_no_environment_is_none(self) -> None:
+        self.assertIsNone(merge_config(CreateBody(env=[]), {}).env)
+        image = {"config": {"Env": ["A=1", "B=2"]}}
+        self.assertEqual(merge_config(CreateBody(env=["B=3"]), image).env, ["B=3", "A=1"])
 
 
 class BindsTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from tests.local.containers.support import Rig
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -77,7 +77,7 @@ class NamespaceTests(SharingCase):
     async def test_what_cannot_be_joined(self) -> None:
         self.assertEqual(
             await self.refused({"PidMode": "container:nosuch"}),
-            (NotFound, "No such container: nosuch"),
+            (InvalidParameter, "No such container: nosuch"),
         )
         made = (await self.rig.create("true", name="idle"))["Id"]
         self.assertEqual(
@@ -133,6 +133,7 @@ class LimitTests(SharingCase):
                 {"CpusetCpus": "0-4095"},
                 "Requested CPUs are not available - requested 0-4095, available: ",
             ),
+            ({"MemoryReservation": 1024}, "Minimum memory reservation allowed is 6MB"),
             ({"CpusetCpus": "1-"}, "Invalid value 1- for cpuset.cpus"),
             ({"CpusetMems": "x"}, "Invalid value x for cpuset.mems"),
             (

@@ -7,13 +7,16 @@ is believed from its pipe; a runtime that failed is quoted in its own words.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import attrs
 import msgspec
+from twisted.internet.defer import TimeoutError
+from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime import Runtime
@@ -23,6 +26,9 @@ from dockerapi.local.host.syscalls import StrPath
 
 #: conmon is hard to kill when memory is short: with it the exit code would be lost.
 OOM_SCORE_ADJ = -999
+#: How long a runtime may take to make a process, in seconds: one that hangs must not keep a
+#: container's lock for ever.
+PATIENCE = 120.0
 
 
 class RuntimeFailed(EngineError):
@@ -181,14 +187,36 @@ async def launch(
         # conmon waits for this, so that its parent can first put it where it belongs.
         with suppress(BrokenPipeError):
             os.write(go.fileno(), b"0")
-            if attach is not None and await read_line(ready.fileno()):
+            if attach is not None and await _word(ready.fileno(), process):
                 attach()
                 os.write(go.fileno(), b"0")
         go.close()
-        said = await read_line(told.fileno())
+        said = await _word(told.fileno(), process)
         pid = _pid_of(said, errors)
     _protect(process.pid)
     return Monitored(pid, process)
+
+
+async def _word(pipe: int, process: Process) -> bytes:
+    """Return the line that conmon says; raise `RuntimeFailed` where it takes too long."""
+    from twisted.internet import reactor
+
+    waiting = read_line(pipe)
+    waiting.addTimeout(PATIENCE, cast(IReactorTime, reactor))
+    try:
+        return await waiting
+    except TimeoutError:
+        _kill(process)
+        raise RuntimeFailed(f"the runtime did not make a process within {PATIENCE:g} s") from None
+
+
+def _kill(process: Process) -> None:
+    """Kill conmon and the runtime that it waits for."""
+    with suppress(OSError):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        for child in children.split():
+            os.kill(int(child), signal.SIGKILL)
+    process.send(signal.SIGKILL)
 
 
 def _protect(pid: int) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
+from dockerapi.local.containers import conmon
 from dockerapi.local.containers.runtime import StartFailed
 from tests.local.containers.support import Rig
 
@@ -436,6 +437,31 @@ class LifecycleTests(TestCase):
             InvalidParameter, self.rig.create("true", host={"Runtime": "nosuch"})
         )
         self.assertEqual(text, "unknown or invalid runtime name: nosuch")
+
+
+class SlowRuntimeTests(TestCase):
+    """A runtime that hangs."""
+
+    timeout = 60
+
+    async def test_it_is_given_up_and_the_container_can_be_removed(self) -> None:
+        self.patch(conmon, "PATIENCE", 0.5)
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        program = directory.absolute() / "slow"
+        program.write_text('#!/bin/sh\ncase "$*" in *create*) exec sleep 1000;; esac\n')
+        program.chmod(0o755)
+        rig = Rig(runtimes={"slow": str(program)})
+        await rig.start()
+        self.addCleanup(rig.close)
+        await rig.create("true", name="hangs", host={"Runtime": "slow"})
+        try:
+            await rig.job("ContainerStart", "hangs")
+        except EngineError as error:
+            self.assertIn("did not make a process within 0.5 s", error.message)
+        else:
+            raise self.failureException("it was started")
+        await rig.job("ContainerDelete", "hangs")
 
 
 class RuncTests(LifecycleTests):

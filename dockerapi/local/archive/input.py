@@ -90,7 +90,9 @@ class Input:
                 encoding="utf-8",
                 errors="surrogateescape",
             )
-        except tarfile.ReadError:
+        except tarfile.ReadError as error:
+            if self._position:
+                raise Refused("unexpected EOF") from error
             return  # It is empty.
         while (member := archive.next()) is not None:
             # tarfile remembers every member, for going back: here there is no going back.

@@ -1,0 +1,112 @@
+"""The child on directories of its own, and archives to give it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, TestCase
+
+from dockerapi.local.archive.process import Child, Feed
+from dockerapi.wire.duplex import CHUNK
+
+
+class Bytes:
+    """A source of given bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    async def read(self, limit: int = CHUNK) -> bytes:
+        return self._file.read(limit)
+
+    def abort(self, reason: str) -> None:
+        """Do nothing."""
+
+
+class Collected:
+    """A sink that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+
+    async def close_write(self) -> None:
+        """Do nothing."""
+
+    def abort(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def members(self) -> list[tarfile.TarInfo]:
+        """Return the members of the archive that was written."""
+        return tarfile.open(fileobj=io.BytesIO(self.data)).getmembers()
+
+
+def archive(*members: tuple[str, dict[str, Any]], compression: str = "") -> bytes:
+    """Return an archive of members: names, and fields of `tarfile.TarInfo` (`data` for content)."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode=f"w:{compression}", format=tarfile.PAX_FORMAT) as tar:
+        for name, fields in members:
+            info = tarfile.TarInfo(name)
+            info.mtime = 1_600_000_000
+            data = fields.pop("data", b"")
+            for field, value in fields.items():
+                setattr(info, field, value)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return target.getvalue()
+
+
+class ChildCase(TestCase):
+    """A directory `root` that the child enters, and one beside it that it must not reach."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("chroot needs root")
+        base = Path(tempfile.mkdtemp(prefix="dockerapi-archive-"))
+        self.addCleanup(rmtree, base)
+        self.root = base / "root"
+        self.outside = base / "outside"
+        for path in (self.root, self.outside):
+            path.mkdir()
+
+    async def stat(self, path: str | bytes) -> list[str]:
+        child = await Child.start("stat", [self.root, "0", path])
+        with contextlib.closing(child):
+            line = await child.line()
+            await child.finish()
+        return line
+
+    async def get(self, path: str | bytes) -> list[tarfile.TarInfo]:
+        child = await Child.start("get", [self.root, "0", path])
+        await child.line()
+        return await self.served(child)
+
+    async def served(self, child: Child) -> list[tarfile.TarInfo]:
+        sink = Collected()
+        await child.serve(sink)
+        self.written = sink.data
+        return sink.members()
+
+    async def put(
+        self, data: bytes, path: str = "/", owner: Sequence[str] = ("-", "-"), keep: str = "0"
+    ) -> None:
+        with contextlib.closing(Feed()) as feed:
+            arguments = [self.root, "0", path, keep, *owner]
+            child = await Child.start("put", arguments, stdin=feed.reading)
+            feed.opened()
+            with contextlib.closing(child):
+                await child.line()
+                await feed.pump(Bytes(data))
+                await child.finish()

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from dockerapi.api.headers import CommonHeaders
 from dockerapi.api.json import escape_html, to_json
 from dockerapi.api.route import Route
-from dockerapi.engine.answers import Answer, Encoded, Hijack, Response, Stream
+from dockerapi.engine.answers import Answer, Bare, Encoded, Hijack, Response, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.http.interfaces import Exchange, HeaderList
@@ -60,6 +60,8 @@ class Answers:
             self._stream(request, answer, cors)
         elif isinstance(answer, Hijack):
             self._hijack(request, route, job, answer)
+        elif isinstance(answer, Bare):
+            request.respond(route.status, (*self._common.plain, *answer.headers, *cors))
         elif isinstance(answer, Response):
             self._response(request, answer, cors)
         else:

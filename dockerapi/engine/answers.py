@@ -61,6 +61,13 @@ class Hijack:
 
 
 @attrs.frozen
+class Bare:
+    """No body, but headers besides those that every answer has."""
+
+    headers: Headers = ()
+
+
+@attrs.frozen
 class Response:
     """An answer in HTTP's own terms, sent as it is (a forwarding engine's, or a bare HEAD).
 
@@ -77,4 +84,4 @@ class Response:
 
 
 #: None is the operation's status without a body; anything not listed here is encoded as JSON.
-Answer = None | Encoded | Stream | Hijack | Response | Any
+Answer = None | Encoded | Stream | Hijack | Bare | Response | Any

@@ -11,6 +11,7 @@ import msgspec
 
 from dockerapi.engine.errors import NotFound
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.olderviews import inspected_at
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.views import inspect_document
@@ -48,7 +49,8 @@ class Inspection:
             lower = ":".join(map(str, await self._places.layers(container)))
         except NotFound:
             lower = ""
-        document = inspect_document(container, directories, lower, version)
+        document = inspect_document(container, directories, lower)
+        inspected_at(version, document, container)
         return msgspec.json.encode(document | sizes) + b"\n"
 
     async def _with_size(self, container: Container, version: Version) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.olderviews import listed_at
 from dockerapi.local.containers.portviews import exposes, publishes
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.sizes import ContainerSizes
@@ -48,6 +49,8 @@ class Listing:
             rows = [summary(container, time) for container in chosen]
             if request.size:
                 await self._add_sizes(chosen, rows)
+            for row in rows:
+                listed_at(request.version, row)
             body = msgspec.json.encode(rows) + b"\n"
             if not request.size:
                 self._remembered[request.key] = body

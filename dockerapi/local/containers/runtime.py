@@ -24,6 +24,8 @@ from dockerapi.local.host.threads import in_thread
 #: In the order in which they are tried; each keeps its state in a directory of its name.
 RUNTIMES = ("crun", "runc")
 
+_NOT_STARTED = "unable to start container process: "
+_DURING_INIT = "error during container init: "
 _LOGFMT = re.compile(r'level=error msg="((?:[^"\\]|\\.)*)"')
 _CRUN_NOT_OPENED = re.compile(r"^open executable: (?:Operation not permitted|Permission denied)$")
 _CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found in \$PATH(?:: .*)?")
@@ -45,9 +47,12 @@ def start_error(words: str) -> EngineError:
 
     The text is dockerd's, from which clients tell 125, 126 and 127.
     """
+    reason = plain(words).removeprefix("runc create failed: ")
+    # Current runcs say in whose part of the work it was.
+    reason = reason.replace(f"{_NOT_STARTED}exec: ", f"{_NOT_STARTED}{_DURING_INIT}exec: ")
     message = (
         "failed to create task for container: failed to create shim task: "
-        f"OCI runtime create failed: {plain(words)}: unknown"
+        f"OCI runtime create failed: runc create failed: {reason}: unknown"
     )
     low = message.lower()
     if "executable file not found" in low or "no such file or directory" in low:
@@ -66,7 +71,7 @@ def plain(words: str) -> str:
     line = line.removeprefix("crun: ")
     line = _CRUN_NOT_FOUND.sub(r'exec: "\1": executable file not found in $PATH', line)
     line = _CRUN_NOT_OPENED.sub("exec: permission denied", line)
-    return f"unable to start container process: {line}" if line.startswith("exec: ") else line
+    return f"{_NOT_STARTED}{line}" if line.startswith("exec: ") else line
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """ContainerTop: the processes of a container, by ps(1) on the host.
 
-Source: the operation ContainerTop. Rule: ps sees the whole host; only lines of the container's
+Source: the operation ContainerTop. Rule: ps may show the whole host; only lines of the container's
 own processes are answered.
 """
 
@@ -26,7 +26,14 @@ async def top(cgroup: str, pid: int, arguments: str) -> dict[str, Any]:
         words = shlex.split(arguments)
     except ValueError as error:
         raise InvalidParameter(f"ps arguments: {error}") from None
-    done = await run([find_program("ps"), *words], timeout=10)
+    members = await in_thread(processes, cgroup) or {pid}
+    ps = find_program("ps")
+    # By their numbers ps finds processes of any user and terminal, whatever else is selected.
+    chosen = "-q" + ",".join(map(str, sorted(members)))
+    done = await run([ps, *words, chosen], timeout=10)
+    if done.status != 0:
+        # Not with every option: forests and other selections are of all processes.
+        done = await run([ps, *words], timeout=10)
     if done.status != 0:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise EngineError(f"ps: {reason[0] if reason else 'failed'}")
@@ -35,7 +42,6 @@ async def top(cgroup: str, pid: int, arguments: str) -> dict[str, Any]:
     if "PID" not in titles:
         raise InvalidParameter("Couldn't find PID field in ps output")
     column = titles.index("PID")
-    members = await in_thread(processes, cgroup) or {pid}
     rows = (line.split(None, len(titles) - 1) for line in lines[1:])
     return {
         "Titles": titles,

@@ -17,12 +17,9 @@ from dockerapi.local.containers.security.apparmor import profile_of
 from dockerapi.local.networks.sandbox import Endpoint
 from dockerapi.model.containers import ContainerConfig, HostConfig, to_api
 from dockerapi.model.timestamps import NANOSECONDS, rfc3339
-from dockerapi.model.versions import Version
 
 #: Go's zero time.
 NEVER = "0001-01-01T00:00:00Z"
-#: From here on the first network's settings are not repeated at the top.
-_NETWORKS_ONLY = Version(1, 52)
 _OMITTED_CONFIG = (
     *("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout", "Shell", "OnBuild"),
     *("NetworkDisabled", "MacAddress"),
@@ -30,9 +27,7 @@ _OMITTED_CONFIG = (
 _OMITTED_HOST = ("Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Mounts", "Init")
 
 
-def inspect_document(
-    container: Container, directories: Directories, lower: str, version: Version
-) -> dict[str, Any]:
+def inspect_document(container: Container, directories: Directories, lower: str) -> dict[str, Any]:
     """Return ContainerInspect's answer; `lower` names the image's layers, topmost first."""
     files = _network_files(container, directories)
     made = bool(container.state.started_at)
@@ -68,7 +63,7 @@ def inspect_document(
         },
         "Mounts": [point.to_api() for point in container.mounts if point.listed],
         "Config": config_document(container.config),
-        "NetworkSettings": network_document(container, version),
+        "NetworkSettings": network_document(container),
     }
 
 
@@ -144,35 +139,15 @@ def _without_empty(document: dict[str, Any], names: tuple[str, ...]) -> dict[str
     }
 
 
-def network_document(container: Container, version: Version) -> dict[str, Any]:
+def network_document(container: Container) -> dict[str, Any]:
     """Return the specification's `NetworkSettings`."""
     sandbox = container.sandbox
-    endpoints = sandbox.endpoints if sandbox is not None else ()
-    document: dict[str, Any] = {
+    return {
         "SandboxID": sandbox.id if sandbox is not None else "",
         "SandboxKey": str(sandbox.path) if sandbox is not None and sandbox.path else "",
         "Ports": port_map(container),
         "Networks": networks_document(container),
     }
-    if version < _NETWORKS_ONLY:
-        first = next((endpoint for endpoint in endpoints if endpoint.network == "bridge"), None)
-        document |= {
-            "Bridge": "",
-            "HairpinMode": False,
-            "LinkLocalIPv6Address": "",
-            "LinkLocalIPv6PrefixLen": 0,
-            "SecondaryIPAddresses": None,
-            "SecondaryIPv6Addresses": None,
-            "EndpointID": first.id if first is not None else "",
-            "Gateway": first.gateway if first is not None else "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "IPAddress": first.ip if first is not None else "",
-            "IPPrefixLen": first.prefix_length if first is not None else 0,
-            "IPv6Gateway": "",
-            "MacAddress": first.mac if first is not None else "",
-        }
-    return document
 
 
 def networks_document(container: Container) -> dict[str, Any]:
@@ -220,7 +195,7 @@ def summary(container: Container, now: float) -> dict[str, Any]:
         "Labels": container.config.labels or {},
         "State": container.status.value,
         "Status": status_text(container, now),
-        "HostConfig": {"NetworkMode": container.host_config.network_mode},
+        "HostConfig": _listed_host(container.host_config),
         "Health": {
             "Status": health.status if health is not None else "none",
             "FailingStreak": health.failing_streak if health is not None else 0,
@@ -228,6 +203,11 @@ def summary(container: Container, now: float) -> dict[str, Any]:
         "NetworkSettings": {"Networks": networks_document(container)},
         "Mounts": [point.to_api() for point in container.mounts if point.listed],
     }
+
+
+def _listed_host(host: HostConfig) -> dict[str, Any]:
+    annotations = {"Annotations": host.annotations} if host.annotations else {}
+    return {"NetworkMode": host.network_mode, **annotations}
 
 
 def _command(container: Container) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dockerapi.engine.answers import Answer, Encoded, Response, Stream
+from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.engine.job import Job
@@ -115,7 +115,7 @@ class Handlers:
         """Give an image a name."""
         request = await job.request(ImageTagRequest)
         await self._catalogue.tag(self._catalogue.index.find(request.image), request.name)
-        return Response(201)
+        return None
 
     async def delete(self, job: Job) -> Answer:
         """Remove an image, or a name of one."""

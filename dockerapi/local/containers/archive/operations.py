@@ -14,7 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from dockerapi.engine.answers import Answer, Encoded, Response, Stream
+from dockerapi.engine.answers import Answer, Bare, Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.engine.job import Job
@@ -63,7 +63,7 @@ class ArchiveOperations:
             await child.finish()
         finally:
             child.close()
-        return Response(200, ((_HEADER, stat.header()),))
+        return Bare(((_HEADER, stat.header()),))
 
     async def get(self, job: Job) -> Answer:
         """Answer ContainerArchive: an archive of a file or directory, written while it is made."""
@@ -96,7 +96,7 @@ class ArchiveOperations:
             finally:
                 child.close()
         self._ledger.publish(container, "extract-to-dir")
-        return Response(200)
+        return None
 
     async def export(self, job: Job) -> Answer:
         """Answer ContainerExport: an archive of the whole root, without what is mounted in it."""

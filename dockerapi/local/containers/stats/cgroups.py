@@ -27,6 +27,29 @@ _BLOCK_NAMES = (
     *("io_queue_recursive", "io_service_time_recursive", "io_wait_time_recursive"),
     *("io_merged_recursive", "io_time_recursive", "sectors_recursive"),
 )
+#: What of memory.stat is told: newer kernels have more. In version 1 each has a ``total_`` too.
+_OF_MEMORY_ONE = (
+    *("cache", "rss", "rss_huge", "mapped_file", "dirty", "writeback", "pgpgin", "pgpgout"),
+    *("pgfault", "pgmajfault", "inactive_anon", "active_anon", "inactive_file", "active_file"),
+    "unevictable",
+)
+_MEMORY_ONE = frozenset(
+    (
+        *("hierarchical_memory_limit", "hierarchical_memsw_limit"),
+        *_OF_MEMORY_ONE,
+        *(f"total_{name}" for name in _OF_MEMORY_ONE),
+    )
+)
+_MEMORY_TWO = frozenset(
+    (
+        *("anon", "file", "kernel_stack", "slab", "sock", "shmem", "file_mapped", "file_dirty"),
+        *("file_writeback", "anon_thp", "inactive_anon", "active_anon", "inactive_file"),
+        *("active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "pgfault"),
+        *("pgmajfault", "workingset_refault", "workingset_activate", "workingset_nodereclaim"),
+        *("pgrefill", "pgscan", "pgsteal", "pgactivate", "pgdeactivate", "pglazyfree"),
+        *("pglazyfreed", "thp_fault_alloc", "thp_collapse_alloc"),
+    )
+)
 NO_BLOCKS: Mapping[str, Any] = dict.fromkeys(_BLOCK_NAMES)
 
 
@@ -122,7 +145,7 @@ def _memory_one(memory: Path, host_memory: int) -> dict[str, Any]:
     return {
         "usage": usage,
         "max_usage": _number(memory / "memory.max_usage_in_bytes") or 0,
-        "stats": _pairs(memory / "memory.stat"),
+        "stats": _told(memory / "memory.stat", _MEMORY_ONE),
         **({"failcnt": failures} if failures else {}),
         "limit": min(limit, host_memory),
     }
@@ -180,7 +203,7 @@ def _memory_two(path: Path, host_memory: int) -> dict[str, Any]:
     failures = _pairs(path / "memory.events").get("oom_kill", 0)
     return {
         "usage": usage,
-        "stats": _pairs(path / "memory.stat"),
+        "stats": _told(path / "memory.stat", _MEMORY_TWO),
         **({"failcnt": failures} if failures else {}),
         "limit": min(limit, host_memory),
     }
@@ -218,3 +241,8 @@ def _pairs(path: Path) -> dict[str, int]:
     """Return the lines ``NAME NUMBER`` of a file."""
     pairs = (line.split() for line in _text(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def _told(path: Path, names: frozenset[str]) -> dict[str, int]:
+    """Return those of the lines ``NAME NUMBER`` of a file that have one of `names`."""
+    return {name: value for name, value in _pairs(path).items() if name in names}

@@ -96,6 +96,7 @@ class Container:
     :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
     :ivar mounts: what it has mounted, parents first.
     :ivar staged: the same as it is bound from the host, while it starts and runs.
+    :ivar root_uses: counts beginnings and ends of reading and writing its root from outside.
     :ivar made_volumes: the volumes that were made for it, while it is made itself.
     :ivar takes_volumes: whether its removal takes its anonymous volumes along.
     """
@@ -117,6 +118,7 @@ class Container:
     restarts: bool = False
     mounts: tuple[MountPoint, ...] = ()
     staged: tuple[MountPoint, ...] = ()
+    root_uses: int = 0
     made_volumes: list[str] = attrs.field(factory=list)
     takes_volumes: bool = False
     _next_exit: list[Deferred[Exit]] = attrs.field(factory=list)

@@ -63,9 +63,11 @@ class Roots:
             volatile = container.host_config.auto_remove
             await in_thread(mount_root, directories, layers, volatile=volatile)
             self._users[container.id] += 1
+            container.root_uses += 1
         try:
             yield directories
         finally:
+            container.root_uses += 1
             async with container.lock:
                 self._users[container.id] -= 1
                 if not self._users[container.id]:

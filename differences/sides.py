@@ -38,7 +38,7 @@ _RICH = (
 _BRIDGE = "10.213.7.1/24"
 
 #: How long one command may take, in seconds.
-TIMEOUT = 60.0
+TIMEOUT = 30.0
 
 
 @attrs.frozen

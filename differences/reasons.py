@@ -28,6 +28,8 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar option: one that is found in `Difference.option`.
     :ivar command: one that is found in `Difference.command`.
     :ivar dockerd: one that is found in what dockerd says, and `ours` in what ours says.
+    :ivar newer: pairs of a pattern and what stands in its place: with them, what dockerd says must
+        become what ours says.
     :ivar shown: what the table shows for both, where the first found does not say it well.
     """
 
@@ -38,6 +40,7 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str = ""
     dockerd: str = ""
     ours: str = ""
+    newer: tuple[tuple[str, str], ...] = ()
     shown: tuple[str, str] | None = None
 
     def fits(self, difference: Difference) -> bool:
@@ -48,7 +51,13 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             and re.search(self.command, difference.command) is not None
             and re.search(self.dockerd, difference.dockerd) is not None
             and re.search(self.ours, difference.ours) is not None
+            and (not self.newer or self._renewed(difference.dockerd) == difference.ours)
         )
+
+    def _renewed(self, shown: str) -> str:
+        for old, new in self.newer:
+            shown = re.sub(old, new, shown)
+        return shown
 
 
 class Sorted(msgspec.Struct, frozen=True):

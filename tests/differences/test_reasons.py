@@ -25,6 +25,11 @@ class ReasonTests(SynchronousTestCase):
         for wrong in ({"place": "comm"}, {"dockerd": "bad"}, {"ours": "Bad"}, {"option": "cpu"}):
             self.assertFalse(Reason(**fits, **wrong).fits(FOUND), wrong)
 
+    def test_newer_words_must_explain_all_of_it(self) -> None:
+        words = (("Bad", "bad"), (r"\| ", ""))
+        self.assertTrue(Reason("w", "y", newer=words).fits(FOUND))
+        self.assertFalse(Reason("w", "y", newer=words[:1]).fits(FOUND))
+
     def test_the_first_takes_it_and_the_unused_are_told(self) -> None:
         reasons = [Reason("a", "y", option="volume"), Reason("b", "y"), Reason("c", "y")]
         found = sort([FOUND], reasons)

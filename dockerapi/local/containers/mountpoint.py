@@ -60,11 +60,15 @@ class MountPoint:
         """Return the OCI runtime specification's mount."""
         access = (["rro"] if self.recursive else ["ro"]) if self.read_only else []
         tmpfs = self.type == TMPFS
+        propagation = self.propagation or _PRIVATE
+        if "bind" in self.options:
+            # crun takes a recursive propagation for a recursive bind.
+            propagation = propagation.removeprefix("r")
         return {
             "destination": self.destination,
             "type": TMPFS if tmpfs else BIND,
             "source": TMPFS if tmpfs else self.source,
-            "options": [*self.options, *access, self.propagation or _PRIVATE],
+            "options": [*self.options, *access, propagation],
         }
 
     def to_api(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import attrs
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mountpoint import TMPFS, MountPoint
-from dockerapi.local.containers.mounts import make_sources
 from dockerapi.local.containers.namespaces import Joined, shares_ipc
 from dockerapi.local.containers.security.devices import all_devices, host_devices
 from dockerapi.local.containers.security.workdir import make_workdir
@@ -160,7 +159,6 @@ def prepare(
     directories.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     mount_root(directories, layers, volatile=options.auto_remove)
     _make_system_directories(directories.merged)
-    make_sources(container.staged)
     check_bound_files(container.staged)
     user = resolve_user(directories.merged, config.user, options.group_add or ())
     if config.working_dir:

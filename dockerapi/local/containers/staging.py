@@ -1,8 +1,9 @@
 """Mounts that are made on the host for a container, beneath its own directory, before it starts.
 
 What the runtime binds from there: parts of volumes and images, whose paths may be hostile; images;
-and volumes that are mounts themselves, which a runtime in another mount namespace sees only there.
-Rule: functions here block; whatever is beneath the directory is unmounted, never removed through.
+and what is mounted itself, or holds mounts, which a runtime in another mount namespace sees only
+there. Rule: functions here block; whatever is beneath the directory is unmounted, never removed
+through, and its end reaches nothing on the host.
 """
 
 from __future__ import annotations
@@ -18,8 +19,21 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.host.beneath import opened_root
 from dockerapi.local.host.mounting import unmount_all
 from dockerapi.local.host.overlay import mount_overlay
-from dockerapi.local.host.syscalls import MountFlag, Resolve, mount, openat2
+from dockerapi.local.host.syscalls import (
+    MountFlag,
+    Resolve,
+    clone_tree,
+    mount,
+    mount_tree,
+    openat2,
+    set_propagation,
+)
 
+_PROPAGATIONS = {
+    "private": MountFlag.PRIVATE,
+    "slave": MountFlag.SLAVE,
+    "shared": MountFlag.SHARED,
+}
 _BENEATH = Resolve.BENEATH | Resolve.NO_MAGICLINKS
 
 
@@ -37,6 +51,18 @@ def stage_directory(staging: Path, name: str, source: Path, subpath: str) -> Pat
             return _bind(staging, name, handle)
         finally:
             os.close(handle)
+
+
+def stage_bind(staging: Path, name: str, source: str, propagation: str) -> Path:
+    """Bind `source`, with what is mounted inside it, beneath `staging`; return where it is then.
+
+    `propagation` is what the bind in the container is to have.
+    """
+    handle = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _bind(staging, name, handle, _PROPAGATIONS[propagation.removeprefix("r")])
+    finally:
+        os.close(handle)
 
 
 def stage_image(staging: Path, name: str, layers: Sequence[Path], subpath: str) -> Path:
@@ -62,6 +88,9 @@ def unstage(staging: Path) -> None:
     with suppress(FileNotFoundError):
         for entry in sorted(os.scandir(staging), key=lambda entry: entry.name):
             path = Path(entry.path)
+            with suppress(OSError):
+                # Else the end of a mount inside it would be that of its peer on the host.
+                mount("none", path, "", MountFlag.REC | MountFlag.PRIVATE)
             unmount_all(path)
             # Only what is empty goes: a mount that is left keeps its content.
             if entry.is_dir(follow_symlinks=False):
@@ -71,7 +100,9 @@ def unstage(staging: Path) -> None:
         staging.rmdir()
 
 
-def _bind(staging: Path, name: str, handle: int) -> Path:
+def _bind(
+    staging: Path, name: str, handle: int, propagation: MountFlag = MountFlag.PRIVATE
+) -> Path:
     target = staging / name
     _make(staging)
     unmount_all(target)
@@ -79,7 +110,13 @@ def _bind(staging: Path, name: str, handle: int) -> Path:
         target.mkdir(mode=0o711, exist_ok=True)
     else:
         target.touch(mode=0o600)
-    mount(f"/proc/self/fd/{handle}", target, "", MountFlag.BIND | MountFlag.REC)
+    tree = clone_tree(handle)
+    try:
+        # What is private shares its mounts with the runtime's namespace alone.
+        set_propagation(tree, propagation)
+        mount_tree(tree, target)
+    finally:
+        os.close(tree)
     return target
 
 

@@ -18,13 +18,14 @@ from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mountpoint import BIND, IMAGE, TMPFS, VOLUME, MountPoint
 from dockerapi.local.containers.mountrules import parse_from
-from dockerapi.local.containers.mounts import Request
+from dockerapi.local.containers.mounts import Request, make_sources
 from dockerapi.local.containers.needs import Volumes
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.propagation import checked, with_default
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import mount_root, unmount_root
-from dockerapi.local.containers.staging import stage_directory, stage_image, unstage
+from dockerapi.local.containers.staging import stage_bind, stage_directory, stage_image, unstage
+from dockerapi.local.host.mountinfo import has_mounts
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.volumes.catalogue import Wanted
 from dockerapi.local.volumes.copying import NotADirectory, copy_up, exists_in
@@ -195,9 +196,9 @@ class VolumeMounts:
         """Make the mounts on the host that a mount of a container needs; return what is bound."""
         if point.type == TMPFS:
             return point
-        if point.type == BIND:
-            return await in_thread(checked, point, str(self._places.layout.root))
         staging = self._places.directories(container).mounts
+        if point.type == BIND:
+            return await in_thread(_bound, point, str(self._places.layout.root), staging, name)
         if point.type == IMAGE:
             layers = await self._places.layers_of(point.image)
             source = await in_thread(stage_image, staging, name, layers, point.subpath)
@@ -221,6 +222,17 @@ class VolumeMounts:
                 self.log.warn(
                     "the volume {name} is left: {reason}", name=name, reason=error.message
                 )
+
+
+def _bound(point: MountPoint, data_root: str, staging: Path, name: str) -> MountPoint:
+    """Return a bind as the runtime makes it: by way of `staging` where mounts are to be seen."""
+    point = checked(point, data_root)
+    make_sources([point])
+    if not has_mounts(point.source):
+        return point
+    return attrs.evolve(
+        point, source=str(stage_bind(staging, name, point.source, point.propagation))
+    )
 
 
 def _volumes_of(container: Container) -> list[MountPoint]:

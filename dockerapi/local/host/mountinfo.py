@@ -10,6 +10,7 @@ import re
 
 import attrs
 
+_SPECIAL = re.compile(rb"[ \t\n\\]")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -36,6 +37,20 @@ def parse_line(line: bytes) -> Mounted:
         any(field.startswith(b"shared:") for field in optional),
         any(field.startswith(b"master:") for field in optional),
     )
+
+
+def has_mounts(path: str) -> bool:
+    """Tell whether `path` lies on another mount than the root, or has any inside it; blocks."""
+    real = os.path.realpath(path)
+    if mount_of(real).point != "/":
+        return True
+    with open("/proc/self/mountinfo", "rb") as file:
+        # Spaces and the like are written as escapes.
+        return b" " + _escaped(real.rstrip("/")) + b"/" in file.read()
+
+
+def _escaped(path: str) -> bytes:
+    return _SPECIAL.sub(lambda match: b"\\%03o" % match[0][0], os.fsencode(path))
 
 
 def mount_of(path: str) -> Mounted:

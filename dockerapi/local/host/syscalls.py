@@ -26,6 +26,10 @@ _libc.mount.argtypes = (
 
 #: `openat2` has this number on every architecture (Linux 5.6).
 _SYS_OPENAT2 = 437
+#: And so have `open_tree` and `move_mount` (Linux 5.2), and `mount_setattr` (Linux 5.12).
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY = 0x1, 0x4
 #: What `mount` takes of its options: a page, with the zero byte at its end.
 MOUNT_OPTIONS_LIMIT = 4095
 
@@ -84,6 +88,15 @@ class Namespace(IntFlag):
     NET = 0x40000000
 
 
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns", ctypes.c_uint64),
+    )
+
+
 class _OpenHow(ctypes.Structure):
     _fields_ = (
         ("flags", ctypes.c_uint64),
@@ -123,7 +136,11 @@ def umount(target: StrPath, flags: UnmountFlag = UnmountFlag.NONE) -> None:
 
 
 def openat2(
-    directory: int, path: StrPath | bytes, flags: int, mode: int = 0, resolve: Resolve = Resolve.NONE
+    directory: int,
+    path: StrPath | bytes,
+    flags: int,
+    mode: int = 0,
+    resolve: Resolve = Resolve.NONE,
 ) -> int:
     """Open `path` as seen from the descriptor `directory` (openat2(2)); close-on-exec is added.
 
@@ -141,6 +158,50 @@ def openat2(
     if descriptor < 0:
         raise _error(path)
     return descriptor
+
+
+def clone_tree(handle: int, *, recursive: bool = True) -> int:
+    """Return a descriptor of a copy, mounted nowhere, of what `handle` refers to (open_tree(2)).
+
+    With `recursive` what is mounted inside it is part of the copy.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    descriptor: int = _libc.syscall(
+        ctypes.c_long(_SYS_OPEN_TREE),
+        ctypes.c_int(handle),
+        ctypes.c_char_p(b""),
+        ctypes.c_int(flags),
+    )
+    if descriptor < 0:
+        raise _error(f"fd {handle}")
+    return descriptor
+
+
+def set_propagation(tree: int, propagation: MountFlag) -> None:
+    """Give a copy by `clone_tree` one of the kinds of propagation, all of it (mount_setattr(2))."""
+    attributes = _MountAttributes(propagation=int(propagation))
+    if _libc.syscall(
+        ctypes.c_long(_SYS_MOUNT_SETATTR),
+        ctypes.c_int(tree),
+        ctypes.c_char_p(b""),
+        ctypes.c_int(_AT_EMPTY_PATH | _AT_RECURSIVE),
+        ctypes.byref(attributes),
+        ctypes.c_size_t(ctypes.sizeof(attributes)),
+    ):
+        raise _error(f"fd {tree}")
+
+
+def mount_tree(tree: int, target: StrPath) -> None:
+    """Mount a copy by `clone_tree` at `target` (move_mount(2))."""
+    if _libc.syscall(
+        ctypes.c_long(_SYS_MOVE_MOUNT),
+        ctypes.c_int(tree),
+        ctypes.c_char_p(b""),
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(target)),
+        ctypes.c_int(_MOVE_MOUNT_FROM_EMPTY),
+    ):
+        raise _error(target)
 
 
 def setns(descriptor: int, kind: Namespace) -> None:

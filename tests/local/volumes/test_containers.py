@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.local.host.syscalls import MountFlag, UnmountFlag, mount, umount
 from dockerapi.local.volumes.volume import ANONYMOUS
 from dockerapi.model.versions import Version
 from tests.local.containers.support import Rig
@@ -239,3 +240,68 @@ class RestartTests(VolumeCase):
         await self.rig.job("ContainerDelete", "one", query="force=1&v=1")
         self.assertEqual(mounted(data), [])
         self.assertEqual(await self.names(), ["plain", "ram"])
+
+
+class BindTests(VolumeCase):
+    async def setUp(self) -> None:
+        await super().setUp()
+        # Mounted after the runtime's namespace was made, which would not see it.
+        self.source = self.rig.base / "source"
+        (self.source / "inner").mkdir(parents=True)
+        mount("tmpfs", self.source, "tmpfs")
+        (self.source / "inner").mkdir()
+        mount("tmpfs", self.source / "inner", "tmpfs")
+        (self.source / "inner" / "f").write_text("inner\n")
+
+    async def tearDown(self) -> None:
+        left = mounted(str(self.source))
+        umount(self.source, UnmountFlag.DETACH)
+        await super().tearDown()
+        self.assertEqual(left, [str(self.source), str(self.source / "inner")])
+
+    def bind(self, *, read_only: bool = False, **options: Any) -> dict[str, Any]:
+        bind = {"Type": "bind", "Source": str(self.source), "Target": "/b", "ReadOnly": read_only}
+        return {"Mounts": [{**bind, "BindOptions": options}]}
+
+    async def test_what_is_mounted_inside_is_seen(self) -> None:
+        script = ("sh", "-c", "cat /b/inner/f; echo new > /b/inner/g")
+        output = await self.rig.run(*script, name="one", host=self.bind())
+        self.assertEqual(output, "inner\n")
+        self.assertEqual((self.source / "inner" / "g").read_text(), "new\n")
+        output = await self.rig.run("ls", "/b/inner", name="two", host=self.bind(NonRecursive=True))
+        self.assertEqual(output, "")
+
+    async def test_read_only_with_what_is_mounted_inside(self) -> None:
+        script = ("sh", "-c", "(echo x > /b/x; echo x > /b/inner/x) 2>/dev/null; ls /b /b/inner")
+        host = self.bind(read_only=True)
+        await self.rig.run(*script, name="one", host=host)
+        self.assertFalse((self.source / "x").exists())
+        self.assertFalse((self.source / "inner" / "x").exists())
+        host = self.bind(read_only=True, ReadOnlyNonRecursive=True)
+        await self.rig.run(*script, name="two", host=host)
+        self.assertFalse((self.source / "x").exists())
+        self.assertTrue((self.source / "inner" / "x").exists())
+
+    async def test_propagation_that_the_host_does_not_allow(self) -> None:
+        mount("none", self.source, "", MountFlag.PRIVATE)
+        await self.rig.create("true", name="one", host=self.bind(Propagation="rshared"))
+        words = await self.refused(EngineError, "ContainerStart", "one")
+        path = f"path {self.source} is mounted on {self.source}"
+        self.assertEqual(words, f"{path} but it is not a shared mount")
+        root = str(self.rig.layout.root)
+        host = {"Binds": [f"{root}:/root:rprivate"], "NetworkMode": "none"}
+        body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": host}
+        words = await self.refused(InvalidParameter, "ContainerCreate", body=body)
+        self.assertIn('must use either propagation mode "rslave" or "rshared"', words)
+
+    async def test_the_host_s_mounts_reach_a_slave_and_survive_it(self) -> None:
+        mount("none", self.source, "", MountFlag.SHARED)
+        await self.rig.create("sleep", "60", name="one", host=self.bind(Propagation="rslave"))
+        await self.rig.job("ContainerStart", "one")
+        (self.source / "late").mkdir()
+        mount("tmpfs", self.source / "late", "tmpfs")
+        (self.source / "late" / "f").write_text("")
+        pid = self.rig.containers.registry.get("one").state.pid
+        self.assertTrue(Path(f"/proc/{pid}/root/b/late/f").exists())
+        await self.rig.job("ContainerDelete", "one", query="force=1")
+        umount(self.source / "late")

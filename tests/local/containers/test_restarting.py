@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
@@ -20,7 +18,7 @@ async def until(true: object, seconds: float = 15.0) -> None:
         if true():
             return
         await deferLater(reactor, 0.02)
-    raise asyncio.TimeoutError
+    raise TimeoutError
 
 
 class RestartTests(TestCase):

@@ -23,11 +23,15 @@ from dockerapi._version import __version__
 from dockerapi.engine.answers import Answer, Encoded
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.job import Job
+from dockerapi.local.containers.cdi.specs import DIRECTORIES
 from dockerapi.local.containers.security import apparmor
 from dockerapi.local.host.probe import HostFacts, probe_host
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.timestamps import rfc3339
+from dockerapi.model.versions import Version
 
+#: From here on security options have settings.
+_SECURITY_SETTINGS = Version(1, 25)
 _INDEX = "https://index.docker.io/v1/"
 #: The registries that are insecure without being named, as in dockerd.
 _LOOPBACK = ("::1/128", "127.0.0.0/8")
@@ -108,7 +112,7 @@ class System:
         """Answer SystemInfo: the constant part from memory, and what changes."""
         counts = self._count()
         warnings = [*self._warnings, *(f"WARNING: {problem}" for problem in self._problems())]
-        return self._constant | {
+        answer = self._constant | {
             "Warnings": warnings or None,
             "DefaultRuntime": self._runtime(),
             "Containers": counts.running + counts.paused + counts.stopped,
@@ -121,6 +125,10 @@ class System:
             "NEventsListener": self._engine.events.listeners,
             "SystemTime": rfc3339(time.time_ns()),
         }
+        if job.version < _SECURITY_SETTINGS:
+            options = answer["SecurityOptions"]
+            answer["SecurityOptions"] = [_security_name(option) for option in options]
+        return answer
 
     def _version_document(self, host: HostFacts) -> dict[str, Any]:
         facts = self._engine.facts
@@ -187,6 +195,13 @@ class System:
             "NCPU": host.cpus,
             "MemTotal": host.memory,
             "GenericResources": None,
+            "FirewallBackend": {"Driver": "nftables"},
+            "CDISpecDirs": [str(path) for path in DIRECTORIES],
+            "BridgeNfIptables": False,
+            "BridgeNfIp6tables": False,
+            "KernelMemory": False,
+            "KernelMemoryTCP": False,
+            "ExecutionDriver": "<not supported>",
             "DockerRootDir": settings.data_root,
             "HttpProxy": "",
             "HttpsProxy": "",
@@ -204,9 +219,9 @@ class System:
             "LiveRestoreEnabled": True,
             "Isolation": "",
             "InitBinary": Path(init.path).name if init.path is not None else "",
-            "ContainerdCommit": {"ID": ""},
-            "RuncCommit": {"ID": tools["runc"].commit},
-            "InitCommit": {"ID": init.commit},
+            "ContainerdCommit": _commit(""),
+            "RuncCommit": _commit(tools["runc"].commit),
+            "InitCommit": _commit(init.commit),
             "SecurityOptions": [
                 *(["name=apparmor"] if apparmor.is_enabled() else []),
                 *(["name=seccomp,profile=builtin"] if host.seccomp else []),
@@ -226,6 +241,8 @@ class System:
             else:
                 index[name] = {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
         return {
+            "AllowNondistributableArtifactsCIDRs": None,
+            "AllowNondistributableArtifactsHostnames": None,
             "InsecureRegistryCIDRs": networks,
             "IndexConfigs": index,
             "Mirrors": mirrors,
@@ -240,6 +257,16 @@ _NO_SWARM = {
     "Error": "",
     "RemoteManagers": None,
 }
+
+
+def _security_name(option: str) -> str:
+    """Return what is on, without its settings, of ``name=seccomp,profile=builtin``."""
+    return option.partition(",")[0].removeprefix("name=")
+
+
+def _commit(identity: str) -> Mapping[str, str]:
+    """Return a program's commit; what would be expected is nothing but what is there."""
+    return {"ID": identity, "Expected": identity}
 
 
 def _python_version() -> str:

@@ -11,6 +11,7 @@ from typing import Self
 import attrs
 
 from dockerapi.model.containers import CreateBody, HostConfig
+from dockerapi.model.createversions import PLATFORM, limit_create, limit_update
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
@@ -54,7 +55,8 @@ class CreateRequest:
             )
         received = await envelope.read()
         body = decode_json(received, CreateBody)
-        wanted = query.text("platform")
+        limit_create(body, version)
+        wanted = query.text("platform") if version >= PLATFORM else ""
         platform = Platform.parse(wanted) if wanted else None
         return cls(query.text("name"), platform, body, received)
 
@@ -239,7 +241,9 @@ class UpdateRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
-        return cls(args[0], decode_json(await envelope.read(), HostConfig))
+        changes = decode_json(await envelope.read(), HostConfig)
+        limit_update(changes, version)
+        return cls(args[0], changes)
 
 
 @attrs.frozen

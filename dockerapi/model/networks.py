@@ -22,6 +22,10 @@ _PRUNE_FILTERS = ("label", "label!", "until")
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _SCOPES = ("swarm", "global", "local")
 _STATUS_SINCE = Version(1, 52)
+#: Below it, answers are those of dockerd 20.10.
+_CURRENT = Version(1, 40)
+#: Below it, NetworkList tells of members as NetworkInspect does.
+_MEMBERS_LISTED = Version(1, 28)
 
 
 @attrs.frozen
@@ -58,8 +62,8 @@ class NetworkView:
     in_use: int = 0
     available: int = 0
 
-    def summary(self) -> dict[str, Any]:
-        """Return its entry in the answer of NetworkList."""
+    def _summary(self) -> dict[str, Any]:
+        """Return what every answer tells of it."""
         config = [{"Subnet": self.subnet, "Gateway": self.gateway}] if self.subnet else None
         return {
             "Name": self.name,
@@ -79,9 +83,21 @@ class NetworkView:
             "Labels": {},
         }
 
+    def entry(self, version: Version) -> dict[str, Any]:
+        """Return its entry in the answer of NetworkList at `version`."""
+        if version < _MEMBERS_LISTED:
+            return self.details(version)
+        answer = self._summary()
+        if version < _CURRENT:
+            answer["Containers"] = {}
+            del answer["EnableIPv4"]
+        return answer
+
     def details(self, version: Version) -> dict[str, Any]:
         """Return the answer of NetworkInspect at `version`."""
-        answer = self.summary()
+        answer = self._summary()
+        if version < _CURRENT:
+            del answer["EnableIPv4"]
         answer["Containers"] = {
             container: {
                 "Name": member.name,

@@ -151,3 +151,195 @@ class ContainerVersionsTests(VersionsCase):
         self.assertIn("pgfault", told)
         self.assertNotIn("swapcached", told)
         self.assertNotIn("workingset_refault_anon", told)
+
+
+class CreateVersionsTests(VersionsCase):
+    def test_what_a_version_does_not_know_is_ignored(self) -> None:
+        body = {
+            "Healthcheck": {"Test": ["CMD", "true"], "StartInterval": 2_000_000_000},
+            "HostConfig": {
+                "Annotations": {"a": "b"},
+                "AutoRemove": True,
+                "RestartPolicy": {"Name": "always"},
+                "Mounts": [
+                    {
+                        "Type": "tmpfs",
+                        "Target": "/t",
+                        "TmpfsOptions": {"SizeBytes": 65536, "Options": [["exec"]]},
+                    }
+                ],
+            },
+        }
+        found = self.created("1.24", body)
+        self.assertEqual(found["Config"]["Healthcheck"], {"Test": ["CMD", "true"]})
+        host = found["HostConfig"]
+        self.assertEqual((host["AutoRemove"], host["IpcMode"]), (False, "shareable"))
+        self.assertNotIn("Annotations", host)
+        self.assertEqual(host["Mounts"][0]["TmpfsOptions"], {"SizeBytes": 65536})
+
+        status, answer, _ = self.ask("1.25", "/containers/create", {"Image": "busybox", **body})
+        self.assertEqual((status, answer["message"]), (400, _CONTRADICTION))
+        body["HostConfig"]["RestartPolicy"]["Name"] = "no"
+        for version, annotated, start_interval, options in (
+            ("1.42", False, False, False),
+            ("1.43", True, False, False),
+            ("1.44", True, True, False),
+            ("1.45", True, True, False),
+            ("1.46", True, True, True),
+        ):
+            found = self.created(version, body)
+            host = found["HostConfig"]
+            told = "StartInterval" in found["Config"]["Healthcheck"]
+            self.assertEqual(told, start_interval, version)
+            self.assertEqual("Annotations" in host, annotated, version)
+            told = "Options" in host["Mounts"][0]["TmpfsOptions"]
+            self.assertEqual(told, options, version)
+            self.assertEqual(host["IpcMode"], "private")
+
+    def test_a_mountpoint_is_made_since_1_42(self) -> None:
+        source = str(self.server.directory / "made")
+        options = {"CreateMountpoint": True}
+        mount = {"Type": "bind", "Source": source, "Target": "/t", "BindOptions": options}
+        body = {"Image": "busybox", "HostConfig": {"Mounts": [mount]}, "Cmd": ["true"]}
+        status, answer, _ = self.ask("1.41", "/containers/create", body)
+        self.assertEqual(status, 400)
+        self.assertIn("bind source path does not exist", answer["message"])
+        self.assertEqual(self.ask("1.42", "/containers/create", body)[0], 201)
+
+    def test_a_platform_is_asked_for_since_1_41(self) -> None:
+        body = {"Image": "busybox", "Cmd": ["true"]}
+        path = "/containers/create?platform=plan9/mips"
+        self.assertEqual(self.ask("1.40", path, body)[0], 201)
+        self.assertEqual(self.ask("1.41", path, body)[0], 404)
+
+    def test_a_limit_of_processes_is_updated_since_1_40(self) -> None:
+        self.ok("run", "-d", "--name", "c1", "--pids-limit", "50", "busybox", "sleep", "60")
+        for version, limit in (("1.39", 50), ("1.40", 20)):
+            status, answer, _ = self.ask(version, "/containers/c1/update", {"PidsLimit": 20})
+            self.assertEqual(status, 200, answer)
+            found = self.get("1.55", "/containers/c1/json")
+            self.assertEqual(found["HostConfig"]["PidsLimit"], limit, version)
+
+
+_CONTRADICTION = "can't create 'AutoRemove' container with restart policy"
+
+
+class SystemVersionsTests(VersionsCase):
+    def test_info(self) -> None:
+        for version in VERSIONS:
+            number = int(version.partition(".")[2])
+            found = self.get(version, "/info")
+            for name, since, until in (
+                ("ExecutionDriver", 0, 25),
+                ("KernelMemory", 0, 40),
+                ("KernelMemoryTCP", 0, 40),
+                ("BridgeNfIptables", 0, 50),
+                ("BridgeNfIp6tables", 0, 50),
+                ("FirewallBackend", 49, 99),
+                ("CDISpecDirs", 0, 99),
+                ("Warnings", 0, 99),
+            ):
+                self.assertEqual(name in found, since <= number < until, (name, version))
+            registries = found["RegistryConfig"]
+            told = "AllowNondistributableArtifactsCIDRs" in registries
+            self.assertEqual(told, number < 49, version)
+            for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+                expected = {"ID", "Expected"} if number < 49 else {"ID"}
+                self.assertEqual(set(found[name]), expected, (name, version))
+            named = any("=" in option for option in found["SecurityOptions"])
+            self.assertEqual(named, bool(found["SecurityOptions"]) and number >= 25, version)
+
+    def test_version_is_the_same_for_all(self) -> None:
+        newest = self.get("1.55", "/version")
+        self.assertEqual((newest["ApiVersion"], newest["MinAPIVersion"]), ("1.55", "1.24"))
+        for version in VERSIONS:
+            self.assertEqual(self.get(version, "/version"), newest, version)
+
+    def test_a_version_that_there_is_not(self) -> None:
+        status, answer, headers = self.ask("1.56", "/version")
+        self.assertEqual(status, 400)
+        self.assertEqual(
+            answer["message"],
+            "client version 1.56 is too new. Maximum supported API version is 1.55",
+        )
+        self.assertEqual(headers["Api-Version"], "1.55")
+        status, answer, _ = self.ask("1.23", "/version")
+        self.assertEqual(status, 400)
+        self.assertIn("client version 1.23 is too old", str(answer))
+
+    def test_headers(self) -> None:
+        common = {"Api-Version": "1.55", "Docker-Experimental": "false", "Ostype": "linux"}
+        tag = "/images/busybox/tag?repo=other/name&tag=t1"
+        for method, path, status in (
+            ("POST", tag, 201),
+            ("DELETE", "/images/other/name:t1", 200),
+            ("GET", "/containers/json", 200),
+            ("GET", "/containers/nosuch/json", 404),
+            ("OPTIONS", "/containers/json", 200),
+        ):
+            answered, _, headers = self.ask("1.41", path, method=method)
+            self.assertEqual(answered, status, path)
+            self.assertTrue(headers["Server"].startswith("Docker/"), path)
+            self.assertEqual({name: headers[name] for name in common}, common, path)
+        self.ok("create", "--name", "c1", "busybox", "true")
+        _, _, headers = self.ask("1.41", "/containers/c1/archive?path=/etc", method="HEAD")
+        self.assertEqual({name: headers[name] for name in common}, common)
+        self.assertTrue(headers["X-Docker-Container-Path-Stat"])
+
+
+class ImageVersionsTests(VersionsCase):
+    def test_inspect_and_list(self) -> None:
+        base = {
+            *("Architecture", "Config", "Created", "GraphDriver", "Id", "Metadata", "Os"),
+            *("RepoDigests", "RepoTags", "RootFS", "Size", "Comment"),
+        }
+        of_containers = {
+            *("Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty"),
+            *("OpenStdin", "StdinOnce", "Image"),
+        }
+        of_images = {
+            *("User", "Env", "Cmd", "Volumes", "WorkingDir", "Entrypoint", "OnBuild", "Labels"),
+        }
+        for version in VERSIONS:
+            number = int(version.partition(".")[2])
+            found = self.get(version, "/images/busybox/json")
+            expected = set(base)
+            if number < 52:
+                expected |= {"Parent", "DockerVersion", "Author"}
+            if number < 45:
+                expected |= {"Container", "ContainerConfig"}
+                told = "OnBuild" in found["ContainerConfig"]
+                self.assertEqual(told, number < 40, version)
+            if number < 44:
+                expected.add("VirtualSize")
+            self.assertEqual(set(found), expected, version)
+            config = set() if number >= 52 else of_images
+            self.assertEqual(
+                set(found["Config"]), config | (of_containers if number < 50 else set()), version
+            )
+            self.assertEqual(
+                set(found["GraphDriver"]["Data"]), {"MergedDir", "UpperDir", "WorkDir"}, version
+            )
+            (row,) = self.get(version, "/images/json")
+            self.assertEqual("VirtualSize" in row, number < 44, version)
+            self.assertEqual(row["Containers"], 0 if number >= 52 else -1, version)
+
+
+class NetworkVersionsTests(VersionsCase):
+    def test_list_and_inspect(self) -> None:
+        identity = self.ok("run", "-d", "busybox", "sleep", "60").strip()
+        for version in (*VERSIONS, "1.27", "1.28"):
+            number = int(version.partition(".")[2])
+            listed = {one["Name"]: one for one in self.get(version, "/networks")}
+            found = self.get(version, "/networks/bridge")
+            self.assertEqual(list(found["Containers"]), [identity], version)
+            self.assertEqual("EnableIPv4" in found, number >= 40, version)
+            self.assertEqual("Status" in found, number >= 52, version)
+            entry = listed["bridge"]
+            self.assertNotIn("Status", entry, version)
+            self.assertEqual("EnableIPv4" in entry, number >= 40, version)
+            told = {} if number >= 28 else found["Containers"]
+            if number < 40:
+                self.assertEqual(entry["Containers"], told, version)
+            else:
+                self.assertNotIn("Containers", entry, version)

@@ -46,6 +46,8 @@ _OF_CONTAINERS: dict[str, Any] = {
 #: What is told only where it is set.
 _OPTIONAL = ("ExposedPorts", "Healthcheck", "ArgsEscaped", "StopSignal", "StopTimeout", "Shell")
 _NO_CONFIG = {**_OF_CONTAINERS, **{k: v for k, v in _OF_IMAGES.items() if k != "OnBuild"}}
+#: Below it, answers are those of dockerd 20.10.
+_CURRENT = Version(1, 40)
 
 
 def counts_containers(version: Version) -> bool:
@@ -124,6 +126,8 @@ def inspection(image: Image, version: Version, layout: Layout) -> dict[str, Any]
     if version < _NO_CONTAINER_CONFIG:
         answer["Container"] = config.get("container", "")
         answer["ContainerConfig"] = {**_NO_CONFIG, **mapping(config.get("container_config"))}
+        if version < _CURRENT:
+            answer["ContainerConfig"].setdefault("OnBuild", None)
     return answer
 
 
@@ -176,8 +180,15 @@ def _config(image: Image, version: Version) -> dict[str, Any]:
 
 
 def _layers(image: Image, layout: Layout) -> dict[str, str]:
+    """Return where its layers are; and, as dockerd, where a mount of them would be."""
     paths = [str(layout.layer(layer.chain_id)) for layer in reversed(image.layers)]
     if not paths:
         return {}
     lower = {"LowerDir": ":".join(paths[1:])} if paths[1:] else {}
-    return {**lower, "UpperDir": paths[0]}
+    place = f"{layout.tmp}/{image.layers[-1].chain_id.removeprefix('sha256:')}"
+    return {
+        **lower,
+        "MergedDir": f"{place}/merged",
+        "UpperDir": paths[0],
+        "WorkDir": f"{place}/work",
+    }

@@ -39,7 +39,7 @@ class NetworkHandlers:
     async def list(self, job: Job) -> Answer:
         """Answer NetworkList: the networks that pass the filters."""
         request = await job.request(NetworkListRequest)
-        return [network.summary() for network in self._views() if request.wants(network)]
+        return [net.entry(job.version) for net in self._views() if request.wants(net)]
 
     async def inspect(self, job: Job) -> Answer:
         """Answer NetworkInspect: one network with its containers."""

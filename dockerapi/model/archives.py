@@ -1,7 +1,7 @@
-"""Requests about the files of containers, and what the API tells of one file.
+"""Requests about files of containers and archives of images, and what is told of one file.
 
-Source: ContainerArchive, ContainerArchiveInfo, PutContainerArchive and ImageCommit of the
-specification; file modes are those of Go's os.FileMode.
+Source: ContainerArchive, ContainerArchiveInfo, PutContainerArchive, ImageCommit, ImageGet,
+ImageGetAll and ImageLoad of the specification; file modes are those of Go's os.FileMode.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import attrs
 from dockerapi.model.containers import ContainerConfig
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
+from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.query import Query
 from dockerapi.model.references import Reference
@@ -34,6 +35,7 @@ _GO_KINDS = {
     stat.S_IFSOCK: 1 << 24,
     stat.S_IFCHR: 1 << 26 | 1 << 21,
 }
+_WITH_PLATFORM, _WITH_PLATFORMS = Version(1, 48), Version(1, 52)
 _GO_MODES = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
 
 
@@ -173,6 +175,52 @@ def _name(query: Query) -> Reference | None:
         raise Malformed("cannot commit to digest reference")
     tag = query.text("tag")
     return (reference.with_tag(tag) if tag else reference).with_default_tag()
+
+
+def _platforms(query: Query, version: Version) -> tuple[Platform, ...]:
+    """Return the platforms asked for; raise `Malformed` for what is none."""
+    if version < _WITH_PLATFORM:
+        return ()
+    texts = query.all("platform")
+    if len(texts) > 1 and version < _WITH_PLATFORMS:
+        raise Malformed("multiple platform parameters not supported")
+    return tuple(Platform.parse(text) for text in texts if text)
+
+
+@attrs.frozen
+class SaveRequest:
+    """ImageGet and ImageGetAll.
+
+    :ivar names: names and ids of images.
+    :ivar platforms: what they are to be for; none for anything.
+    """
+
+    names: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a platform that is none."""
+        query = Query(envelope.query)
+        return cls(tuple(args) or tuple(query.all("names")), _platforms(query, version))
+
+
+@attrs.frozen
+class LoadRequest:
+    """ImageLoad.
+
+    :ivar quiet: whether nothing is told of progress.
+    """
+
+    quiet: bool
+    platforms: tuple[Platform, ...]
+    body: Source
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a platform that is none."""
+        query = Query(envelope.query)
+        return cls(query.boolean("quiet", True), _platforms(query, version), envelope.body)
 
 
 def within(path: str, directory: str) -> bool:

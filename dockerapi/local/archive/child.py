@@ -23,7 +23,7 @@ from dockerapi.local.archive.resolving import (
 )
 from dockerapi.local.archive.statuses import FAILED, NOT_DIRECTORY, NOT_FOUND
 from dockerapi.local.archive.walk import Entry, Files, walk
-from dockerapi.local.archive.writing import Pipe, TarWriter
+from dockerapi.local.archive.writing import Length, Pipe, TarWriter
 from dockerapi.local.host.beneath import open_beneath
 from dockerapi.local.host.syscalls import MountFlag, Namespace, mount, unshare
 
@@ -251,6 +251,15 @@ def _archive(arguments: Sequence[bytes]) -> None:
     output.flush()
 
 
+def _measure(arguments: Sequence[bytes]) -> None:
+    """Tell how long the archive is that `_archive` writes."""
+    from dockerapi.local.archive.layering import write_layer
+
+    output = Length()
+    write_layer(arguments[0], output)
+    os.write(_OUTPUT, b"%d\n" % output.length)
+
+
 _OPERATIONS: dict[bytes, Callable[[Sequence[bytes]], None]] = {
     b"stat": _stat,
     b"get": _get,
@@ -259,6 +268,7 @@ _OPERATIONS: dict[bytes, Callable[[Sequence[bytes]], None]] = {
     b"changes": _changes,
     b"layer": _layer,
     b"archive": _archive,
+    b"measure": _measure,
 }
 
 

@@ -70,6 +70,25 @@ class Pipe:
             view = view[os.write(self._descriptor, view) :]
 
 
+class Length:
+    """An output that counts.
+
+    :ivar length: the bytes so far.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+
+    def write(self, data: bytes) -> None:
+        """Count `data`."""
+        self.length += len(data)
+
+    def copy(self, descriptor: int, size: int) -> int:
+        """Count a content without reading it."""
+        self.length += size
+        return size
+
+
 class TarWriter:
     """Writes members; `end` it."""
 

@@ -14,8 +14,10 @@ from dockerapi.engine.job import Job
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.image import Image
 from dockerapi.local.images.importing import import_archive
+from dockerapi.local.images.loading import Loader
 from dockerapi.local.images.pulling import Puller
 from dockerapi.local.images.removal import Record, Remover, Users
+from dockerapi.local.images.saving import Saver
 from dockerapi.local.images.selection import has_labels, is_dangling, parse_until, selected
 from dockerapi.local.images.views import (
     counts_containers,
@@ -50,6 +52,8 @@ class Handlers:
         self._catalogue = catalogue
         self._layout = layout
         self._users = users
+        self._saver = Saver(catalogue, layout)
+        self._loader = Loader(catalogue, layout)
         self._remover = Remover(catalogue, users)
         self._puller = Puller(catalogue, tuple(insecure_registries), tuple(registry_mirrors))
         self._lists: dict[Version, tuple[int, Encoded]] = {}
@@ -61,6 +65,9 @@ class Handlers:
         engine.register("ImageInspect", self.inspect)
         engine.register("ImageHistory", self.history)
         engine.register("ImageTag", self.tag)
+        engine.register("ImageGet", self._saver.save)
+        engine.register("ImageGetAll", self._saver.save)
+        engine.register("ImageLoad", self._loader.load)
         engine.register("ImageDelete", self.delete, detached=True)
         engine.register("ImagePrune", self.prune, detached=True)
 

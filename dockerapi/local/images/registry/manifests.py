@@ -92,16 +92,19 @@ def decode_manifest(data: bytes, content_type: str) -> Manifest | ManifestIndex:
 
 def choose(index: ManifestIndex, wanted: Platform) -> Descriptor | None:
     """Return the manifest for a platform, or None where there is none."""
-    fitting = [
-        item
-        for item in index.manifests
-        if item.platform.os == wanted.os
-        and item.platform.architecture == wanted.architecture
-        and _variant_fits(item.platform.variant, wanted.variant)
-    ]
+    fitting = [item for item in index.manifests if platform_fits(item.platform, wanted)]
     if not fitting:
         return None
     return min(fitting, key=lambda item: (item.platform.variant != wanted.variant, _rank(item)))
+
+
+def platform_fits(offered: Platform, wanted: Platform) -> bool:
+    """Tell whether what is for one platform runs on another."""
+    return (
+        offered.os == wanted.os
+        and offered.architecture == wanted.architecture
+        and _variant_fits(offered.variant, wanted.variant)
+    )
 
 
 def _variant_fits(offered: str, wanted: str) -> bool:

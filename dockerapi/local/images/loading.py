@@ -1,0 +1,222 @@
+"""ImageLoad: the images of an archive that `docker save`, or another tool, has written.
+
+Source: OCI image-spec, image-layout.md, and Docker's own manifest.json. Rule: the archive is
+unpacked in a child that is confined to a directory; of that, documents are read bounded, and every
+layer has to have the digest that the image's configuration says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from dockerapi.engine.answers import Answer, Stream
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.engine.job import Job
+from dockerapi.local.archive.process import Child, Feed
+from dockerapi.local.host.beneath import open_beneath, opened_root
+from dockerapi.local.host.threads import in_thread
+from dockerapi.local.images.archivedocuments import Packed, read_packed
+from dockerapi.local.images.catalogue import Catalogue
+from dockerapi.local.images.content import BadContent, Lease, remove_tree
+from dockerapi.local.images.image import Image, Layer, chain_ids, decode_config, digest_of
+from dockerapi.local.images.layerblobs import LayerArchive, media_type_of, write_file
+from dockerapi.local.images.progress import ProgressLines
+from dockerapi.local.images.saving import MANIFEST, manifest_of
+from dockerapi.local.layout import Layout
+from dockerapi.model.archives import LoadRequest
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.references import Reference
+from dockerapi.wire.duplex import Sink, Source
+
+_CHUNK = 1 << 20
+
+
+class Loader:
+    """Loads images."""
+
+    def __init__(self, catalogue: Catalogue, layout: Layout) -> None:
+        self._catalogue = catalogue
+        self._layout = layout
+
+    async def load(self, job: Job) -> Answer:
+        """Answer ImageLoad: take the archive, then tell what becomes of it."""
+        request = await job.request(LoadRequest)
+        directory = Path(await in_thread(tempfile.mkdtemp, "", "layer-load-", self._layout.tmp))
+        try:
+            await _unpack(request.body, directory)
+            packed = await in_thread(read_packed, directory, request.platforms)
+        except BaseException as error:
+            await remove_tree(directory)
+            if isinstance(error, Malformed):
+                raise InvalidParameter(error.message) from error
+            raise
+
+        async def serve(sink: Sink) -> None:
+            try:
+                for one in packed:
+                    await self._load(one, directory, sink, quiet=request.quiet)
+            finally:
+                await remove_tree(directory)
+
+        return Stream(serve, error_lines=True)
+
+    async def _load(self, packed: Packed, directory: Path, sink: Sink, *, quiet: bool) -> None:
+        try:
+            config, diff_ids = decode_config(packed.config)
+        except Malformed as malformed:
+            raise InvalidParameter(malformed.message) from malformed
+        if len(diff_ids) != len(packed.layers):
+            raise BadContent(
+                "invalid manifest, layers length mismatch: "
+                f"expected {len(packed.layers)}, got {len(diff_ids)}"
+            )
+        lines = None if quiet else ProgressLines(sink)
+        with self._catalogue.content.lease() as lease:
+            try:
+                archives = [
+                    await self._keep(directory, path, digest, lease)
+                    for path, digest in packed.layers
+                ]
+                layers = await self._layers(archives, diff_ids, lease, lines)
+                identity = digest_of(packed.config)
+                image = Image(identity, config, packed.config, layers, arrived=time.time_ns())
+                told = [_renaming(self._catalogue, image, name) for name in packed.names]
+                image = await self._record(image, archives, packed)
+            except BaseException:
+                names = lease.names
+                lease.release()
+                await self._catalogue.collect(names)
+                raise
+        self._catalogue.publish("load", image, image.id)
+        told += [f"Loaded image: {name.familiar}" for name in packed.names]
+        for text in told or [f"Loaded image ID: {image.id}"]:
+            if text:
+                await sink.write(msgspec.json.encode({"stream": f"{text}\n"}) + b"\r\n")
+
+    async def _keep(self, directory: Path, path: str, expected: str, lease: Lease) -> LayerArchive:
+        """Make a file of the archive a blob.
+
+        Raises `BadContent` where it is no file, or its digest is not the `expected` one.
+        """
+        descriptor = await in_thread(_open, directory, path)
+        try:
+            digest = await in_thread(_digest, descriptor)
+            if expected and digest != expected:
+                raise BadContent(f"layer verification failed for digest {expected}")
+            lease.add(digest)
+            blob = self._layout.blob(digest)
+            await in_thread(_link, descriptor, blob)
+            size, media_type = os.fstat(descriptor).st_size, await in_thread(media_type_of, blob)
+        finally:
+            os.close(descriptor)
+        return LayerArchive(digest, size, media_type, partial(write_file, blob))
+
+    async def _layers(
+        self,
+        archives: Sequence[LayerArchive],
+        diff_ids: Sequence[str],
+        lease: Lease,
+        lines: ProgressLines | None,
+    ) -> tuple[Layer, ...]:
+        """Unpack the layers that are not here yet; return all, lowest first."""
+        content = self._catalogue.content
+        chain = chain_ids(diff_ids)
+        layers = []
+        for number, archive in enumerate(archives):
+            lease.add(chain[number])
+            async with content.alone(chain[number]):
+                layer = content.layer(chain[number])
+                if layer is None:
+                    parent = chain[number - 1] if number else None
+                    layer, directory = await content.unpack(
+                        archive.digest, diff_ids[number], parent
+                    )
+                    await content.adopt(layer, directory)
+                    if lines is not None:
+                        short = diff_ids[number].removeprefix("sha256:")[:12]
+                        lines.count("Loading layer", short, archive.size, archive.size)
+            layers.append(layer)
+        return tuple(layers)
+
+    async def _record(
+        self, image: Image, archives: Sequence[LayerArchive], packed: Packed
+    ) -> Image:
+        """Keep a manifest, which says whose blobs these are, and record the image."""
+        content = self._catalogue.content
+        async with content.receiver() as receiver:
+            await receiver.write(manifest_of(image, archives))
+            manifest = await receiver.keep()
+        blobs = {one.digest: one.media_type for one in archives}
+        blobs[manifest.digest] = MANIFEST
+        return await self._catalogue.add(attrs.evolve(image, blobs=blobs), packed.names)
+
+
+def _open(directory: Path, path: str) -> int:
+    try:
+        with opened_root(directory) as root:
+            descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise BadContent(f"open {path}: {(error.strerror or '').lower()}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadContent(f"{path} is not a file")
+    return descriptor
+
+
+def _digest(descriptor: int) -> str:
+    taken = hashlib.sha256()
+    while data := os.read(descriptor, _CHUNK):
+        taken.update(data)
+    return f"sha256:{taken.hexdigest()}"
+
+
+def _link(descriptor: int, blob: Path) -> None:
+    """Give an open file the name `blob`, unless something has it already."""
+    os.fchown(descriptor, 0, 0)
+    os.fchmod(descriptor, stat.S_IRUSR | stat.S_IWUSR)
+    with contextlib.suppress(FileExistsError):
+        # By its descriptor: what has its name now may be another file. Only with a directory
+        # Python lets the link behind it be followed.
+        os.link(f"/proc/self/fd/{descriptor}", blob, src_dir_fd=descriptor)
+
+
+def _renaming(catalogue: Catalogue, image: Image, name: Reference) -> str:
+    """Say of whom an image takes a name; nothing where nobody else has it."""
+    other = catalogue.index.named(name)
+    if other is None or other.id == image.id:
+        return ""
+    return (
+        f"The image {name.familiar} already exists, renaming the old one with ID {other.id} "
+        "to empty string"
+    )
+
+
+async def _unpack(body: Source, directory: Path) -> None:
+    """Unpack an archive into an empty directory; raises `EngineError` for what is none."""
+    async with _child(directory) as (child, feed):
+        await child.line()
+        await feed.pump(body)
+        await child.finish()
+
+
+@asynccontextmanager
+async def _child(directory: Path) -> AsyncIterator[tuple[Child, Feed]]:
+    with closing(Feed()) as feed:
+        # Everything belongs to root, whatever numbers the archive has.
+        arguments = [str(directory), "0", "/", "0", "0", "0"]
+        child = await Child.start("put", arguments, stdin=feed.reading)
+        feed.opened()
+        with closing(child):
+            yield child, feed

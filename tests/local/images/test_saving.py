@@ -1,0 +1,187 @@
+"""Images made of a container's changes, saved, and loaded again."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import stat
+import tarfile
+from typing import Any
+
+from dockerapi.engine.answers import Stream
+from dockerapi.engine.errors import EngineError, NotFound
+from dockerapi.local.images.committing import Committer, Step
+from dockerapi.local.images.image import Image
+from dockerapi.model.references import Reference
+from dockerapi.model.versions import Version
+from tests.local.images.support import Archive, Collector, ImagesTestCase
+
+SMALL = Archive().directory("bin").add("bin/sh", b"#!", mode=0o755).bytes()
+
+
+class SavingTests(ImagesTestCase):
+    """One engine saves, forgets, and loads."""
+
+    async def commit(self, below: str, name: str) -> Image:
+        """Make an image of another, with one file more and one less."""
+        upper = self.layout.root / "upper"
+        upper.mkdir()
+        (upper / "new").write_text("new")
+        os.mkdir(upper / "bin")
+        os.mknod(upper / "bin" / "sh", stat.S_IFCHR, 0)
+        committer = Committer(self.images.catalogue, self.layout)
+        image = await self.images.resolve(below)
+        layer, directory = await committer.make_layer(image, upper)
+        reference = Reference.parse(name).with_default_tag()
+        return await committer.add(image, layer, directory, Step({}, "cmd", "me", "hi"), reference)
+
+    async def save(self, *names: str, **query: Any) -> bytes:
+        answer = await self.job("ImageGetAll", names=names, **query).run()
+        assert isinstance(answer, Stream)
+        sink = Collector()
+        await answer.serve(sink)
+        return sink.data
+
+    async def load(self, data: bytes, **query: Any) -> list[dict[str, Any]]:
+        lines = await self.run_job("ImageLoad", body=data, **query)
+        self.assertEqual(self.left_over(), [])
+        return list(lines)
+
+    async def remove(self, *names: str) -> None:
+        for name in names:
+            await self.run_job("ImageDelete", name, force=1)
+
+    def documents(self, data: bytes) -> dict[str, Any]:
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            return {
+                name: json.load(tar.extractfile(name) or io.BytesIO())
+                for name in ("manifest.json", "index.json")
+            }
+
+    def without(self, data: bytes, *names: str) -> bytes:
+        """Return an archive without some of its members."""
+        target = io.BytesIO()
+        with (
+            tarfile.open(fileobj=io.BytesIO(data)) as old,
+            tarfile.open(fileobj=target, mode="w") as new,
+        ):
+            for member in old:
+                if member.name not in names:
+                    new.addfile(member, old.extractfile(member) if member.isreg() else None)
+        return target.getvalue()
+
+    async def test_a_commit(self) -> None:
+        await self.import_image(SMALL, "below")
+        image = await self.commit("below", "made:1")
+        below = await self.images.resolve("below")
+        self.assertEqual((image.parent, len(image.layers)), (below.id, 2))
+        top = self.images.layer_paths(image)[0]
+        self.assertEqual((top / "bin" / "sh").lstat().st_rdev, 0)
+        inspection = await self.run_job("ImageInspect", "made:1")
+        self.assertEqual((inspection["Author"], inspection["Comment"]), ("me", "hi"))
+        self.assertEqual(inspection["Parent"], below.id)
+        await self.restart()
+        self.assertEqual((await self.images.resolve("made:1")).parent, below.id)
+        self.assertEqual(self.left_over(), [])
+
+    async def test_there_and_back(self) -> None:
+        await self.import_image(gzip.compress(SMALL), "below")
+        image = await self.commit("below", "made:1")
+        await self.run_job("ImageTag", "below", repo="below", tag="two")
+        data = await self.save("below", "made:1")
+        entries = self.documents(data)["manifest.json"]
+        self.assertEqual(
+            [entry["RepoTags"] for entry in entries], [["below:latest", "below:two"], ["made:1"]]
+        )
+        await self.remove("made:1", "below:latest", "below:two")
+        self.assertEqual(len(self.images), 0)
+        lines = await self.load(data)
+        told = [f"Loaded image: {name}\n" for name in ("below:latest", "below:two", "made:1")]
+        self.assertEqual([line["stream"] for line in lines], told)
+        again = await self.images.resolve("made:1")
+        self.assertEqual((again.id, again.layers), (image.id, image.layers))
+        self.assertEqual((self.images.layer_paths(again)[0] / "new").read_text(), "new")
+        # What was loaded has blobs now, and is saved without being written again.
+        self.assertEqual(self.documents(await self.save("made:1"))["manifest.json"][0], entries[1])
+
+    async def test_an_oci_layout(self) -> None:
+        identity = await self.import_image(SMALL, "one")
+        data = self.without(await self.save("one"), "manifest.json", "repositories")
+        await self.remove("one")
+        lines = await self.load(data, quiet=0)
+        self.assertEqual(lines[-1]["stream"], "Loaded image: one:latest\n")
+        self.assertEqual(lines[0]["status"], "Loading layer")
+        self.assertEqual((await self.images.resolve("one")).id, identity)
+
+    async def test_by_id_there_is_no_name(self) -> None:
+        identity = await self.import_image(SMALL, "one")
+        data = await self.save(identity)
+        self.assertIsNone(self.documents(data)["manifest.json"][0]["RepoTags"])
+        await self.remove("one")
+        (line,) = await self.load(data)
+        self.assertEqual(line["stream"], f"Loaded image ID: {identity}\n")
+
+    async def test_a_name_is_taken(self) -> None:
+        old = await self.import_image(SMALL, "one")
+        data = await self.save("one")
+        await self.remove("one")
+        other = await self.import_image(Archive().add("f", b"f").bytes(), "one")
+        lines = await self.load(data)
+        self.assertIn(f"renaming the old one with ID {other}", lines[0]["stream"])
+        self.assertEqual((await self.images.resolve("one")).id, old)
+
+    async def test_platforms(self) -> None:
+        await self.import_image(SMALL, "one", platform="linux/arm64")
+        wanted = json.dumps({"os": "linux", "architecture": "arm64"})
+        await self.save("one", platform=wanted)
+        other = json.dumps({"os": "linux", "architecture": "amd64"})
+        with self.assertRaises(NotFound):
+            await self.save("one", platform=other)
+        await self.save("one", platform=other, version=Version(1, 47))
+
+    async def test_hostile_archives(self) -> None:
+        (self.layout.root / "secret").write_text("[]")
+        secret = str(self.layout.root / "secret")
+        await self.import_image(SMALL, "one")
+        saved = await self.save("one")
+        entry = self.documents(saved)["manifest.json"][0]
+        config, (layer,) = entry["Config"], entry["Layers"]
+        with tarfile.open(fileobj=io.BytesIO(saved)) as tar:
+            raw = (tar.extractfile(config) or io.BytesIO()).read()
+        await self.remove("one")
+
+        def archive(layers: list[str], **files: bytes) -> Archive:
+            manifest = [{"Config": "c", "RepoTags": None, "Layers": layers}]
+            made = Archive().add("manifest.json", json.dumps(manifest).encode()).add("c", raw)
+            for name, content in files.items():
+                made.add(name, content)
+            return made
+
+        refused = {
+            "a link out": Archive().symlink("manifest.json", secret),
+            "no file": archive([f"../../{layer}"]),
+            "another layer": archive(["l"], l=Archive().add("evil").bytes()),
+            "a pipe": archive(["p"]).add("p", type=tarfile.FIFOTYPE),
+            "too few": archive([]),
+            "nothing": Archive().add("x"),
+            "leads out": Archive().add("../x"),
+            "no list": Archive().add("manifest.json", b'{"a": 1}'),
+            "odd": Archive().add("manifest.json", b'[{"Config": 1}]'),
+        }
+        for what, made in refused.items():
+            with self.assertRaises(EngineError, msg=what):
+                await self.load(made.bytes())
+            self.assertEqual(self.left_over(), [], what)
+            self.assertEqual(len(self.images), 0, what)
+        self.assertEqual(list((self.layout.blobs / "sha256").iterdir()), [])
+
+    async def test_unknown_images(self) -> None:
+        with self.assertRaises(NotFound) as caught:
+            await self.save("nono")
+        self.assertEqual(caught.exception.message, "No such image: nono:latest")
+        with self.assertRaises(EngineError) as garbage:
+            await self.load(b"garbage" * 200)
+        self.assertEqual(garbage.exception.message, "archive/tar: invalid tar header")
+        self.assertEqual(self.left_over(), [])

@@ -92,6 +92,8 @@ class DataUsage:
         shared = views.shared_sizes(images)
         items = [
             views.summary(image, version, shared=shared[image.id], containers=users[image.id])
+            # Here what is empty is null at every version.
+            | {"RepoTags": list(image.tags) or None, "RepoDigests": list(image.digests) or None}
             for image in images
         ]
         layers = {layer.chain_id: layer.size for image in images for layer in image.layers}

@@ -62,16 +62,18 @@ class NetworkView:
     in_use: int = 0
     available: int = 0
 
-    def _summary(self) -> dict[str, Any]:
-        """Return what every answer tells of it."""
+    def _summary(self, version: Version) -> dict[str, Any]:
+        """Return what every answer at `version` tells of it."""
         config = [{"Subnet": self.subnet, "Gateway": self.gateway}] if self.subnet else None
+        if config is None and version < _CURRENT:
+            config = []
         return {
             "Name": self.name,
             "Id": self.id,
             "Created": rfc3339(self.created),
             "Scope": "local",
             "Driver": self.driver,
-            "EnableIPv4": True,
+            **({"EnableIPv4": True} if version >= _CURRENT else {}),
             "EnableIPv6": False,
             "IPAM": {"Driver": "default", "Options": None, "Config": config},
             "Internal": False,
@@ -87,17 +89,14 @@ class NetworkView:
         """Return its entry in the answer of NetworkList at `version`."""
         if version < _MEMBERS_LISTED:
             return self.details(version)
-        answer = self._summary()
+        answer = self._summary(version)
         if version < _CURRENT:
             answer["Containers"] = {}
-            del answer["EnableIPv4"]
         return answer
 
     def details(self, version: Version) -> dict[str, Any]:
         """Return the answer of NetworkInspect at `version`."""
-        answer = self._summary()
-        if version < _CURRENT:
-            del answer["EnableIPv4"]
+        answer = self._summary(version)
         answer["Containers"] = {
             container: {
                 "Name": member.name,

@@ -18,9 +18,8 @@ from dockerapi.model.versions import Version
 IMAGE, CONTAINER, VOLUME, BUILD_CACHE = "image", "container", "volume", "build-cache"
 _KINDS = (CONTAINER, IMAGE, VOLUME, BUILD_CACHE)
 _TYPES_SINCE = Version(1, 42)
-_NO_BUILDER_SIZE = Version(1, 42)
+_NO_BUILDER_SIZE = Version(1, 40)
 _SUMMED_SINCE = Version(1, 52)
-_LISTED_UNTIL = Version(1, 53)
 _LISTS = {IMAGE: "Images", CONTAINER: "Containers", VOLUME: "Volumes", BUILD_CACHE: "BuildCache"}
 _SUMS = {
     IMAGE: "ImageUsage",
@@ -68,23 +67,24 @@ class Usage:
     total: int = 0
     reclaimable: int = 0
 
-    def sums(self, *, verbose: bool) -> dict[str, Any]:
-        """Return the sums, without those that are zero, and with `verbose` the objects."""
+    def sums(self) -> dict[str, Any]:
+        """Return the sums, without those that are zero, and the objects."""
         sums: dict[str, Any] = {
             "ActiveCount": self.active,
             "TotalCount": len(self.items),
             "Reclaimable": self.reclaimable,
             "TotalSize": self.total,
+            "Items": list(self.items),
         }
-        if verbose:
-            sums["Items"] = list(self.items)
         return {name: value for name, value in sums.items() if value}
 
 
 def document(request: DataUsageRequest, usages: Mapping[str, Usage]) -> dict[str, Any]:
     """Return the answer; `usages` has every kind that `request` asks for."""
     answer: dict[str, Any] = {}
-    if request.version < _LISTED_UNTIL and not request.verbose:
+    # The specification ends this with 1.52, and has objects beside sums with `verbose` alone;
+    # current dockerds tell both.
+    if not request.verbose:
         images = usages.get(IMAGE)
         answer["LayersSize"] = images.total if images is not None else 0
         for kind, name in _LISTS.items():
@@ -95,5 +95,5 @@ def document(request: DataUsageRequest, usages: Mapping[str, Usage]) -> dict[str
     if request.version >= _SUMMED_SINCE:
         for kind, name in _SUMS.items():
             if kind in usages:
-                answer[name] = usages[kind].sums(verbose=request.verbose)
+                answer[name] = usages[kind].sums()
     return answer

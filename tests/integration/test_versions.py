@@ -324,6 +324,39 @@ class ImageVersionsTests(VersionsCase):
             self.assertEqual("VirtualSize" in row, number < 44, version)
             self.assertEqual(row["Containers"], 0 if number >= 52 else -1, version)
 
+    def test_a_commit(self) -> None:
+        identity = self.ok("create", "--name", "c1", "-h", "box", "busybox", "sleep", "9").strip()
+        image = self.ok("commit", "c1", "committed:t").strip()
+        parent = self.get("1.55", "/images/busybox/json")["Id"]
+        found = self.get("1.44", "/images/committed:t/json")
+        self.assertEqual((found["Parent"], found["Container"]), (parent, identity))
+        config = found["Config"]
+        self.assertEqual((config["Hostname"], config["Image"], config["Labels"]), ("", "", None))
+        config = found["ContainerConfig"]
+        self.assertEqual((config["Hostname"], config["Cmd"]), ("box", ["sleep", "9"]))
+        self.assertNotIn("Container", self.get("1.45", "/images/committed:t/json"))
+        found = self.get("1.55", "/images/committed:t/json")
+        self.assertEqual(set(found["Config"]), {"Cmd"})
+        steps = self.get("1.55", "/images/committed:t/history")
+        self.assertEqual([one["Id"] for one in steps], [image, parent])
+        self.assertEqual([one["Tags"] for one in steps], [["committed:t"], ["busybox:latest"]])
+
+    def test_what_is_used(self) -> None:
+        self.ok("create", "--name", "c1", "-v", "vol1:/v", "busybox", "true")
+        lists = {"BuildCache", "Containers", "Images", "LayersSize", "Volumes"}
+        sums = {"BuildCacheUsage", "ContainerUsage", "ImageUsage", "VolumeUsage"}
+        for version in VERSIONS:
+            number = int(version.partition(".")[2])
+            found = self.get(version, "/system/df")
+            expected = lists | (sums if number >= 52 else set())
+            self.assertEqual(set(found), expected | ({"BuilderSize"} if number < 40 else set()))
+            (image,) = found["Images"]
+            self.assertEqual((image["RepoTags"], image["RepoDigests"]), (["busybox:latest"], None))
+            if number >= 52:
+                self.assertEqual(found["ImageUsage"]["Items"], found["Images"], version)
+                self.assertEqual(found["VolumeUsage"]["Items"], found["Volumes"], version)
+                self.assertEqual(set(self.get(version, "/system/df?verbose=1")), sums, version)
+
 
 class NetworkVersionsTests(VersionsCase):
     def test_list_and_inspect(self) -> None:
@@ -336,6 +369,8 @@ class NetworkVersionsTests(VersionsCase):
             self.assertEqual("EnableIPv4" in found, number >= 40, version)
             self.assertEqual("Status" in found, number >= 52, version)
             entry = listed["bridge"]
+            nothing = None if number >= 40 else []
+            self.assertEqual(listed["none"]["IPAM"]["Config"], nothing, version)
             self.assertNotIn("Status", entry, version)
             self.assertEqual("EnableIPv4" in entry, number >= 40, version)
             told = {} if number >= 28 else found["Containers"]

@@ -34,12 +34,15 @@ class Step:
 
     :ivar config: what its containers get from it.
     :ivar command: what ran in the container.
+    :ivar container: its id, and `container_config` its own configuration.
     """
 
     config: Mapping[str, Any]
     command: str
     author: str = ""
     comment: str = ""
+    container: str = ""
+    container_config: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class Committer:
@@ -108,6 +111,8 @@ def _config(below: Image, layer: Layer, step: Step, now: int) -> dict[str, Any]:
         **{key: below.config[key] for key in _INHERITED if key in below.config},
         **{key: text for key, text in optional.items() if text},
         "config": dict(step.config),
+        "container": step.container,
+        "container_config": dict(step.container_config),
         "created": created,
         "history": [
             *(history if isinstance(history, list) else []),

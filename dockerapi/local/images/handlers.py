@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -116,7 +116,15 @@ class Handlers:
 
     async def history(self, job: Job) -> Answer:
         """Tell how an image came to be."""
-        return history(self._catalogue.index.find(job.args[0]))
+        image = self._catalogue.index.find(job.args[0])
+        return history(image, self._parents(image))
+
+    def _parents(self, image: Image) -> Iterator[Image]:
+        """Give the images that `image` was made of, as far as they are still there."""
+        parent = self._catalogue.index.get(image.parent)
+        while parent is not None:
+            yield parent
+            parent = self._catalogue.index.get(parent.parent)
 
     async def tag(self, job: Job) -> Answer:
         """Give an image a name."""

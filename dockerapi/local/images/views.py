@@ -131,8 +131,11 @@ def inspection(image: Image, version: Version, layout: Layout) -> dict[str, Any]
     return answer
 
 
-def history(image: Image) -> list[dict[str, Any]]:
-    """Return the answer of ImageHistory, the newest step first."""
+def history(image: Image, parents: Iterable[Image] = ()) -> list[dict[str, Any]]:
+    """Return the answer of ImageHistory, the newest step first.
+
+    `parents` are the images that it was made of one after another, the nearest first.
+    """
     given = image.config.get("history")
     steps = [mapping(step) for step in given] if isinstance(given, list) else []
     layers = iter(image.layers)
@@ -150,8 +153,8 @@ def history(image: Image) -> list[dict[str, Any]]:
             }
         )
     answer.reverse()
-    if answer:
-        answer[0].update(Id=image.id, Tags=list(image.tags) or None)
+    for told, made in zip(answer, (image, *parents), strict=False):
+        told.update(Id=made.id, Tags=list(made.tags) or None)
     return answer
 
 
@@ -174,8 +177,10 @@ def _config(image: Image, version: Version) -> dict[str, Any]:
     if version >= _SHORT_INSPECT:
         return {key: config[key] for key in _OF_IMAGES if config.get(key)} | optional
     full = {key: config.get(key, zero) for key, zero in _OF_IMAGES.items()}
+    full["Labels"] = full["Labels"] or None
     if version < _IMAGE_CONFIG:
-        full |= {key: config.get(key, zero) for key, zero in _OF_CONTAINERS.items()}
+        # What a commit wrote of its container is in `ContainerConfig`.
+        full |= _OF_CONTAINERS
     return full | optional
 
 

@@ -83,7 +83,14 @@ class Commits:
         upper = self._places.directories(container).upper
         upper.mkdir(parents=True, exist_ok=True)
         command = " ".join(as_words(container.config.cmd))
-        step = Step(config, command, request.author, request.comment)
+        step = Step(
+            config,
+            command,
+            request.author,
+            request.comment,
+            container=container.id,
+            container_config=_document(container.config),
+        )
         async with self._still(container, pause=request.pause):
             layer, directory = await self._committer.make_layer(below, upper)
         return await self._committer.add(below, layer, directory, step, request.name)

@@ -95,7 +95,7 @@ class Container:
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
     :ivar mounts: what it has mounted, parents first.
-    :ivar staged: the same as it is bound from the host, while it starts and runs.
+    :ivar staged: the same as the runtime binds it from the host, while it starts.
     :ivar root_uses: counts beginnings and ends of reading and writing its root from outside.
     :ivar made_volumes: the volumes that were made for it, while it is made itself.
     :ivar takes_volumes: whether its removal takes its anonymous volumes along.

@@ -66,7 +66,7 @@ def check_target(target: str) -> None:
         raise InvalidParameter("field Target must not be empty")
     if "\0" in target:
         raise InvalidParameter("invalid mount path: it holds a zero byte")
-    if target.startswith("/") and posixpath.normpath(target) in ("/", "//"):
+    if target.startswith("/") and clean(target) == "/":
         raise InvalidParameter("invalid specification: destination can't be '/'")
     if not target.startswith("/"):
         raise InvalidParameter(f"invalid mount path: '{target}' mount path must be absolute")
@@ -145,7 +145,13 @@ def _volume_problems(mount: Mount) -> Iterator[str]:
         yield "subpath must be a relative path within the volume"
 
 
+def clean(path: str) -> str:
+    """Return the shortest form of a path, which begins with one slash."""
+    # Two slashes at the beginning would stay.
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
 def is_local(path: str) -> bool:
     """Tell whether a relative path stays where it begins (Go's ``filepath.IsLocal``)."""
-    clean = posixpath.normpath(path)
-    return bool(path) and not path.startswith("/") and clean != ".." and not clean.startswith("../")
+    short = posixpath.normpath(path)
+    return bool(path) and not path.startswith("/") and short != ".." and not short.startswith("../")

@@ -7,7 +7,6 @@ Rule: parsing touches no disk; what depends on the host is checked by `check_sou
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Iterable
 
 import attrs
@@ -19,6 +18,7 @@ from dockerapi.local.containers.mountrules import (
     check_mode,
     check_mount,
     check_target,
+    clean,
 )
 from dockerapi.local.containers.tmpfsoptions import as_text, tmpfs_options
 from dockerapi.local.volumes.catalogue import Wanted
@@ -47,7 +47,7 @@ def parse_mounts(host: HostConfig, version: Version = NEWEST) -> list[Request]:
     found: dict[str, Request] = {}
     for text in host.binds or ():
         request = _bind(text, host.volume_driver, recursive=version >= _RECURSIVE)
-        if request.point.destination in {*found, *map(posixpath.normpath, host.tmpfs or ())}:
+        if request.point.destination in {*found, *map(clean, host.tmpfs or ())}:
             raise _duplicate(request.point)
         found[request.point.destination] = request
     for mount in host.mounts or ():
@@ -141,7 +141,7 @@ def _bind(text: str, driver: str, *, recursive: bool) -> Request:
         raise _misplaced(text, BIND, "VolumeOptions")
     point = MountPoint(
         type=BIND,
-        source=posixpath.normpath(source),
+        source=clean(source),
         destination=_destination(path, text, BIND),
         read_only=read_only,
         mode=mode,
@@ -168,13 +168,13 @@ def _destination(path: str, text: str, kind: str = "") -> str:
         where = f'invalid mount config for type "{kind}": ' if kind else ""
         message = f"invalid volume specification: '{text}': {where}{error.message}"
         raise (EngineError if kind else InvalidParameter)(message) from None
-    return posixpath.normpath(path)
+    return clean(path)
 
 
 def _mount(mount: Mount, version: Version) -> Request:
     """Read one of ``Mounts``."""
     check_mount(mount, images=version >= _IMAGES, strict=version >= _STRICT)
-    destination = posixpath.normpath(mount.target)
+    destination = clean(mount.target)
     if mount.type == BIND:
         return Request(_bind_of(mount, destination, version))
     if mount.type == VOLUME:
@@ -210,7 +210,7 @@ def _bind_of(mount: Mount, destination: str, version: Version) -> MountPoint:
         recursive = "forced"
     return MountPoint(
         type=BIND,
-        source=posixpath.normpath(mount.source),
+        source=clean(mount.source),
         destination=destination,
         read_only=mount.read_only,
         propagation=options.propagation,

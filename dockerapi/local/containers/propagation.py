@@ -24,7 +24,7 @@ def with_default(point: MountPoint, data_root: str) -> MountPoint:
     """
     if point.type != BIND:
         return point
-    if not _overlap(point.source, data_root):
+    if not overlap(point.source, data_root):
         return attrs.evolve(point, propagation=point.propagation or "rprivate")
     if point.propagation and point.propagation not in _RECEIVING:
         raise InvalidParameter(
@@ -46,7 +46,7 @@ def checked(point: MountPoint, data_root: str) -> MountPoint:
     mounted = mount_of(point.source)
     if mounted.shared or (kind == "slave" and mounted.slave):
         return point
-    if kind == "slave" and _overlap(point.source, data_root):
+    if kind == "slave" and overlap(point.source, data_root):
         # Nobody asked for it.
         return attrs.evolve(point, propagation="rprivate")
     wanted = "shared" if kind == "shared" else "shared or slave"
@@ -55,6 +55,6 @@ def checked(point: MountPoint, data_root: str) -> MountPoint:
     )
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
     """Tell whether one of two clean paths is the other, or in it."""
     return os.path.commonpath((one, other)) in (one, other)

@@ -15,7 +15,8 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container, State, Status
-from dockerapi.local.containers.mountpoint import VOLUME, MountPoint
+from dockerapi.local.containers.mountpoint import BIND, TMPFS, VOLUME, MountPoint
+from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 _log = Logger()
@@ -137,6 +138,7 @@ def _dead(row: tuple[Any, ...], reason: str) -> Container | None:
 def _container(row: tuple[Any, ...], mounts: Iterable[str]) -> Container:
     identity, name, owner, created, image, body, config, host_config, *state = row
     merged = msgspec.json.decode(config, type=ContainerConfig)
+    host = msgspec.json.decode(host_config, type=HostConfig)
     status, pid, start_time, code, error, oom_killed, started, finished, restarts, by_hand = state
     return Container(
         id=identity,
@@ -146,8 +148,9 @@ def _container(row: tuple[Any, ...], mounts: Iterable[str]) -> Container:
         image=image,
         body=body,
         config=merged,
-        host_config=msgspec.json.decode(host_config, type=HostConfig),
-        mounts=tuple(msgspec.json.decode(mount, type=MountPoint) for mount in mounts),
+        host_config=host,
+        mounts=tuple(msgspec.json.decode(mount, type=MountPoint) for mount in mounts)
+        or _binds_and_tmpfs(host),
         state=State(
             Status(status),
             pid,
@@ -160,6 +163,14 @@ def _container(row: tuple[Any, ...], mounts: Iterable[str]) -> Container:
             restarts,
             bool(by_hand),
         ),
+    )
+
+
+def _binds_and_tmpfs(host: HostConfig) -> tuple[MountPoint, ...]:
+    """Return the mounts of a container that is older than their table, and has no volumes."""
+    points = [request.point for request in parse_mounts(host)]
+    return tuple(
+        sorted((one for one in points if one.type in (BIND, TMPFS)), key=lambda one: one.depth)
     )
 
 

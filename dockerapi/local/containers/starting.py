@@ -119,9 +119,11 @@ class Starter:
                 runtime,
             )
             try:
-                return await launch(watch, tools.conmon, runtime)
+                monitored = await launch(watch, tools.conmon, runtime)
             except RuntimeFailed as failed:
                 raise start_error(failed.message) from failed
+        await self._volumes.taken_over(container)
+        return monitored
 
     async def _connect(self, container: Container) -> Sandbox:
         """Give the container a sandbox of its own."""

@@ -7,7 +7,6 @@ container has its volumes before it is known; what a step did before it failed i
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,16 +16,17 @@ from twisted.logger import Logger
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mountpoint import BIND, IMAGE, TMPFS, VOLUME, MountPoint
-from dockerapi.local.containers.mountrules import parse_from
+from dockerapi.local.containers.mountrules import clean, parse_from
 from dockerapi.local.containers.mounts import Request, make_sources
 from dockerapi.local.containers.needs import Volumes
 from dockerapi.local.containers.places import Places
-from dockerapi.local.containers.propagation import checked, with_default
+from dockerapi.local.containers.propagation import checked, overlap, with_default
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.rootfs import mount_root, unmount_root
 from dockerapi.local.containers.staging import stage_bind, stage_directory, stage_image, unstage
 from dockerapi.local.host.mountinfo import has_mounts
 from dockerapi.local.host.threads import in_thread
+from dockerapi.local.layout import Layout
 from dockerapi.local.volumes.catalogue import Wanted
 from dockerapi.local.volumes.copying import NotADirectory, copy_up, exists_in
 
@@ -77,16 +77,26 @@ class VolumeMounts:
                 point.name, container.id, point.destination, writable=not point.read_only
             )
 
+    async def taken_over(self, container: Container) -> None:
+        """Take away what `attach` mounted for the runtime, which has its own mounts of it now."""
+        if container.staged != container.mounts:
+            await self._unstage(container)
+
     async def detach(self, container: Container) -> None:
         """Undo `attach`; what fails is logged."""
+        if not container.mounts:
+            return
+        await self._unstage(container)
+        for name in _names(container):
+            if await self._volumes.detach(name, container.id):
+                self._volumes.tell_unmounted(name, container.id)
+
+    async def _unstage(self, container: Container) -> None:
         try:
             await in_thread(unstage, self._places.directories(container).mounts)
         except OSError as error:
             self.log.warn("mounts of {id} are left: {error}", id=container.id, error=error)
         container.staged = ()
-        for name in _names(container):
-            if await self._volumes.detach(name, container.id):
-                self._volumes.tell_unmounted(name, container.id)
 
     async def forget(self, container: Container) -> None:
         """Give back the volumes of a container that was removed.
@@ -118,7 +128,12 @@ class VolumeMounts:
                 found[point.destination] = Request(inherited, wanted)
         found.update((request.point.destination, request) for request in asked)
         for text in container.config.volumes or ():
-            destination = posixpath.normpath(text)
+            destination = clean(text)
+            if destination == "/":
+                raise InvalidParameter(
+                    f"invalid volume specification: '{text}': invalid specification: "
+                    "destination can't be '/'"
+                )
             point = MountPoint(
                 type=VOLUME,
                 destination=destination,
@@ -198,7 +213,7 @@ class VolumeMounts:
             return point
         staging = self._places.directories(container).mounts
         if point.type == BIND:
-            return await in_thread(_bound, point, str(self._places.layout.root), staging, name)
+            return await in_thread(_bound, point, self._places.layout, staging, name)
         if point.type == IMAGE:
             layers = await self._places.layers_of(point.image)
             source = await in_thread(stage_image, staging, name, layers, point.subpath)
@@ -224,11 +239,16 @@ class VolumeMounts:
                 )
 
 
-def _bound(point: MountPoint, data_root: str, staging: Path, name: str) -> MountPoint:
-    """Return a bind as the runtime makes it: by way of `staging` where mounts are to be seen."""
-    point = checked(point, data_root)
+def _bound(point: MountPoint, layout: Layout, staging: Path, name: str) -> MountPoint:
+    """Return a bind as the runtime makes it: by way of `staging` where mounts are to be seen.
+
+    A copy of the mounts of all containers is made nowhere: while it is there, none of them could be
+    removed.
+    """
+    point = checked(point, str(layout.root))
     make_sources([point])
-    if not has_mounts(point.source):
+    own = any(overlap(point.source, str(path)) for path in (layout.root, layout.run))
+    if own or not has_mounts(point.source):
         return point
     return attrs.evolve(
         point, source=str(stage_bind(staging, name, point.source, point.propagation))

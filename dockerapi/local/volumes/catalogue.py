@@ -167,6 +167,7 @@ class Catalogue:
                 lambda connection: records.delete(connection, name),
                 [_event("destroy", volume)],
                 apply,
+                essential=True,
             )
         except BaseException:
             await in_thread(driver.unbury, self._layout, name, grave)

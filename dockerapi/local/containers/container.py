@@ -76,6 +76,18 @@ class Exit:
     error: str = ""
 
 
+@attrs.frozen
+class Linked:
+    """What a container that runs was told of its links.
+
+    :ivar hosts: addresses and names for /etc/hosts.
+    :ivar variables: entries of its environment, and of that of its execs.
+    """
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    variables: tuple[str, ...] = ()
+
+
 @attrs.define(eq=False)
 class Container:
     """One container.
@@ -92,6 +104,7 @@ class Container:
     :ivar lock: held by whatever changes it.
     :ivar exec_ids: the execs that live in it.
     :ivar health: what is known of its health; None where it is not checked.
+    :ivar linked: what it was told of the containers that it has links to.
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
     :ivar mounts: what it has mounted, parents first.
@@ -114,6 +127,7 @@ class Container:
     lock: DeferredLock = attrs.field(factory=DeferredLock)
     exec_ids: list[str] = attrs.field(factory=list)
     health: Health | None = None
+    linked: Linked = attrs.field(factory=Linked)
     removing: bool = False
     restarts: bool = False
     mounts: tuple[MountPoint, ...] = ()

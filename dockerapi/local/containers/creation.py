@@ -59,9 +59,6 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _MILLISECOND = 1_000_000
 _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
-#: What is kept and shown, and has no effect yet: fields of HostConfig, then of ContainerConfig.
-_WITHOUT_EFFECT = ("links",)
-
 
 def new_container(
     request: CreateRequest, image: Image, name: str, owner: str, support: CgroupSupport
@@ -238,12 +235,6 @@ def _security_options(host: HostConfig) -> list[str] | None:
 def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     """Give a warning for everything that has no effect yet."""
     host = container.host_config
-    names = dict(
-        zip(HostConfig.__struct_fields__, HostConfig.__struct_encode_fields__, strict=True)
-    )
-    for field in _WITHOUT_EFFECT:
-        if getattr(host, field):
-            yield _without_effect(f"HostConfig.{names[field]}")
     yield from network_warnings(host)
     for option in SecurityOptions.parse(host.security_opt or ()).ignored:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")

@@ -11,8 +11,10 @@ import msgspec
 
 from dockerapi.engine.errors import NotFound
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.links import shown
 from dockerapi.local.containers.olderviews import inspected_at
 from dockerapi.local.containers.places import Places
+from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.views import inspect_document
 from dockerapi.model.versions import Version
@@ -24,7 +26,8 @@ _REMEMBERED = 256
 class Inspection:
     """Makes and remembers the documents of containers."""
 
-    def __init__(self, places: Places, sizes: ContainerSizes) -> None:
+    def __init__(self, registry: Registry, places: Places, sizes: ContainerSizes) -> None:
+        self._registry = registry
         self._places = places
         self._sizes = sizes
         self._remembered: dict[tuple[str, Version], tuple[Callable[[], bool], bytes]] = {}
@@ -40,7 +43,9 @@ class Inspection:
         body = await self._encode(container, version)
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-        self._remembered[key] = (_unchanged(container), body)
+        if not container.host_config.links:
+            # What links are called changes with other containers.
+            self._remembered[key] = (_unchanged(container), body)
         return body
 
     async def _encode(self, container: Container, version: Version, **sizes: int) -> bytes:
@@ -50,6 +55,7 @@ class Inspection:
         except NotFound:
             lower = ""
         document = inspect_document(container, directories, lower)
+        document["HostConfig"]["Links"] = shown(container, self._registry)
         inspected_at(version, document, container)
         return msgspec.json.encode(document | sizes) + b"\n"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.container import Container, Exit, Status
@@ -25,6 +25,7 @@ from dockerapi.local.containers.inspection import Inspection
 from dockerapi.local.containers.joining import resolve_joined
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.lifecycle import Lifecycle
+from dockerapi.local.containers.links import resolve_links, without
 from dockerapi.local.containers.listing import Listing
 from dockerapi.local.containers.logoptions import with_default
 from dockerapi.local.containers.mounts import check_sources, parse_mounts
@@ -84,7 +85,7 @@ class Operations:
         self._listing = listing
         self._log = log
         self._sizes = sizes
-        self._inspection = Inspection(places, sizes)
+        self._inspection = Inspection(registry, places, sizes)
         self._images = images
         self._volumes = volumes
 
@@ -131,6 +132,7 @@ class Operations:
         if request.body.host_config is not None:
             resolve_joined(request.body.host_config, self._registry)
             resolve_modes(request.body.host_config, self._registry)
+            resolve_links(request.body.host_config, self._registry)
         name = name or choose_name(self._registry.taken)
         container, warnings = new_container(
             request, image, name, str(job.principal), cgroup_support()
@@ -200,10 +202,27 @@ class Operations:
     async def delete(self, job: Job) -> None:
         """Answer ContainerDelete."""
         request = await job.request(DeleteRequest)
-        container = self._registry.get(request.container)
         if request.link:
-            raise EngineError("Conflict, cannot remove the default link name of the container")
+            await self._remove_link(request.container)
+            return
+        container = self._registry.get(request.container)
         await self._control.remove(container, force=request.force, volumes=request.volumes)
+
+    async def _remove_link(self, name: str) -> None:
+        """Remove a link, whose name is its container's and its alias, as in ``/web/db``."""
+        parent, _, alias = name.strip("/").rpartition("/")
+        if not parent:
+            self._registry.get(alias)
+            raise EngineError("Conflict, cannot remove the default link name of the container")
+        try:
+            container = self._registry.get(parent)
+        except NotFound:
+            raise NotFound(f"No such container: {name.strip('/')}") from None
+        async with container.lock:
+            left = without(container.host_config, alias)
+            if left is container.host_config:
+                raise NotFound(f"No such container: {name.strip('/')}")
+            await self._ledger.configure(container, left)
 
     async def wait(self, job: Job) -> Answer:
         """Answer ContainerWait: its head at once, the exit code when there is one."""

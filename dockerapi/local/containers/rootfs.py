@@ -259,7 +259,23 @@ def _hosts(container: Container, sandbox: Sandbox) -> str:
     config, extra = container.config, container.host_config.extra_hosts or ()
     own = _text(_HOSTS) if sandbox.path is None and not extra else ""
     addresses = [endpoint.ip for endpoint in sandbox.endpoints if endpoint.ip]
-    return own or hosts_text(config.hostname, config.domainname, addresses, extra, sandbox.host)
+    return own or hosts_text(
+        config.hostname,
+        config.domainname,
+        addresses,
+        extra,
+        sandbox.host,
+        container.linked.hosts,
+    )
+
+
+def update_hosts(container: Container, layout: Layout) -> None:
+    """Write the /etc/hosts of a container that runs again, for links that changed; blocks."""
+    sandbox = container.sandbox
+    if sandbox is not None and sandbox.container == container.id:
+        # In place: what the container has mounted is this very file.
+        with suppress(OSError):
+            Directories.of(layout, container.id).hosts.write_text(_hosts(container, sandbox))
 
 
 def _text(path: Path) -> str:

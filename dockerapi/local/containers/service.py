@@ -21,6 +21,7 @@ from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.lifecycle import Lifecycle
+from dockerapi.local.containers.links import linked, links_of
 from dockerapi.local.containers.listing import Listing
 from dockerapi.local.containers.needs import Images, Networks, Volumes
 from dockerapi.local.containers.operations import Operations
@@ -169,6 +170,7 @@ class Containers:
         )
         await reconciliation.run()
         for container in self.registry:
+            container.linked = linked(container, links_of(container, self.registry))
             await self.lifecycle.resume(container)
 
     async def stop(self) -> None:

@@ -116,7 +116,7 @@ def environment(container: Container) -> list[str]:
     own = [DEFAULT_PATH, f"HOSTNAME={container.config.hostname}"]
     if container.config.tty:
         own.append("TERM=xterm")
-    return merge_environment(own, container.config.env or ())
+    return merge_environment((*own, *container.linked.variables), container.config.env or ())
 
 
 def merge_environment(base: Iterable[str], over: Iterable[str]) -> list[str]:

@@ -20,11 +20,12 @@ from dockerapi.local.containers.cdi.edits import give_devices
 from dockerapi.local.containers.conmon import Monitored, RuntimeFailed, Watch, launch
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.joining import join_names, joined_container, owner_of_files
+from dockerapi.local.containers.links import followers, linked, links_of, running_links
 from dockerapi.local.containers.namespaces import Joined, join
 from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.rootfs import Host, prepare
+from dockerapi.local.containers.rootfs import Host, prepare, update_hosts
 from dockerapi.local.containers.runtime import Runtime, start_error
 from dockerapi.local.containers.security.filters import ANNOTATION, compiled
 from dockerapi.local.containers.security.options import SecurityOptions
@@ -99,7 +100,10 @@ class Starter:
         self, container: Container, tools: Tools, runtime: Runtime, watch: Watch
     ) -> Monitored:
         """Make the process, which waits to be let go."""
+        links = running_links(container, self._registry)
+        container.linked = linked(container, links)
         sandbox = await self._join(container) or await self._connect(container)
+        await self._tell_followers(container)
         layers = await self._places.layers(container)
         await self._volumes.attach(container)
         joined = join(container, self._registry, lambda one: self._places.directories(one).shm)
@@ -139,6 +143,12 @@ class Starter:
             mac=config.mac_address.lower().replace("-", ":"),
         )
         return container.sandbox
+
+    async def _tell_followers(self, container: Container) -> None:
+        """Tell the containers with links to this one, which may have another address by now."""
+        for other in followers(container, self._registry):
+            other.linked = linked(other, links_of(other, self._registry))
+            await in_thread(update_hosts, other, self._places.layout)
 
     async def _join(self, container: Container) -> Sandbox | None:
         """Return the sandbox of the container that this one is to join; None for none."""

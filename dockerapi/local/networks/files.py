@@ -31,11 +31,12 @@ def hosts_text(
     addresses: Iterable[str] = (),
     extra: Iterable[str] = (),
     gateway: str = "",
+    links: Iterable[tuple[str, str]] = (),
 ) -> str:
     """Return the content of /etc/hosts.
 
     `addresses` are the container's own; `extra` are `ExtraHosts`, ``name:address``, where the
-    address ``host-gateway`` stands for `gateway`.
+    address ``host-gateway`` stands for `gateway`; `links` are addresses and names of others.
     """
     lines = list(_LOCAL_HOSTS)
     for entry in extra:
@@ -43,6 +44,7 @@ def hosts_text(
         if address == "host-gateway":
             address = gateway
         lines.append((address.strip("[]"), name))
+    lines += links
     # The name goes first with its domain, then alone.
     short = hostname.partition(".")[0]
     full = f"{hostname}.{domainname}" if domainname else hostname

@@ -99,12 +99,14 @@ class RunTests(EmbeddedCase):
         ping = self.server.run("exec", "net", "ping", "-c1", "-w3", gateway)
         self.assertEqual(ping.returncode, 0, ping.stdout)
 
-    def test_what_is_not_honoured_yet_is_warned_of(self) -> None:
-        options = ("--storage-opt", "size=1G", "--runtime", "runc")
-        done = self.server.run("create", *options, "busybox", "true")
-        self.assertEqual(done.returncode, 0)
-        for name in (b"StorageOpt", b"Runtime"):
-            self.assertIn(b"WARNING: HostConfig." + name, done.stderr)
+    def test_what_cannot_be_honoured_is_refused(self) -> None:
+        for option, value, text in (
+            ("--storage-opt", "size=1G", b"--storage-opt is supported only for overlay over xfs"),
+            ("--runtime", "nosuch", b"unknown or invalid runtime name: nosuch"),
+        ):
+            done = self.server.run("create", option, value, "busybox", "true")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(text, done.stderr)
 
     def test_an_image_for_another_platform(self) -> None:
         options = ("--pull", "never", "--platform", "linux/s390x")

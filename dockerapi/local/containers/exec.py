@@ -38,7 +38,8 @@ class Exec:
     pid: int = 0
     ended_at: float = 0.0
     started_with: int = attrs.field(init=False)
-    _waiters: list[Deferred[None]] = attrs.field(factory=list)
+    _for_begin: list[Deferred[None]] = attrs.field(factory=list)
+    _for_end: list[Deferred[None]] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.started_with = self.container.state.started_at
@@ -55,6 +56,11 @@ class Exec:
         over = not state.running or state.started_at != self.started_with
         return over and not self.started
 
+    def begin(self, pid: int) -> None:
+        """Record that its process exists, and tell those who wait for that."""
+        self.pid, self.running = pid, True
+        _tell(self._for_begin)
+
     def end(self, code: int) -> None:
         """Record the end; `tell_end` follows when others were told."""
         self.running = False
@@ -62,18 +68,19 @@ class Exec:
         self.ended_at = time.monotonic()
 
     def tell_end(self) -> None:
-        """Tell those who wait for the end."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.called:
-                waiter.callback(None)
+        """Tell those who wait for the end, or for a begin that never was."""
+        _tell(self._for_begin)
+        _tell(self._for_end)
+
+    async def begun(self) -> None:
+        """Return once its process exists, or is known never to exist any more."""
+        if not self.running and self.exit_code is None:
+            await _wait(self._for_begin)
 
     async def ended(self) -> None:
         """Return once it has ended, and that was told."""
         if self.exit_code is None:
-            waiter: Deferred[None] = Deferred()
-            self._waiters.append(waiter)
-            await waiter
+            await _wait(self._for_end)
 
     def document(self) -> dict[str, Any]:
         """Return the answer of ExecInspect."""
@@ -98,3 +105,22 @@ class Exec:
             "DetachKeys": base64.b64encode(self.keys).decode(),
             "Pid": self.pid,
         }
+
+
+async def _wait(waiters: list[Deferred[None]]) -> None:
+    """Be one of `waiters` until they are told; whoever is cancelled is none any more."""
+    waiter: Deferred[None] = Deferred()
+    waiters.append(waiter)
+    try:
+        await waiter
+    finally:
+        if waiter in waiters:
+            waiters.remove(waiter)
+
+
+def _tell(waiters: list[Deferred[None]]) -> None:
+    told = tuple(waiters)
+    waiters.clear()
+    for waiter in told:
+        if not waiter.called:
+            waiter.callback(None)

@@ -104,7 +104,7 @@ class ExecProcesses:
             tools.runtime_of(found.container.id),
             attach=(lambda: found.hub.connect(watch.attach_socket)) if attached else None,
         )
-        found.pid, found.running = monitored.pid, True
+        found.begin(monitored.pid)
         pidfd: int | None = None
         with suppress(EngineError, OSError):
             # It may have ended already; its monitor tells.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import secrets
 import time
 
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from dockerapi.engine.answers import Answer, Hijack
@@ -36,6 +38,8 @@ from dockerapi.wire.stdcopy import STDOUT, frame
 MOST = 5000
 #: How long an exec that has ended can be inspected, in seconds (dockerd: 5 minutes).
 REMEMBERED = 300.0
+#: How long resizing an exec waits for its process, in seconds (as dockerd).
+PATIENCE = 10.0
 
 
 class Execs:
@@ -54,6 +58,7 @@ class Execs:
         self._toolbox = toolbox
         self._events = events
         self._reactor = reactor
+        self._clock = clock
         self._execs: dict[str, Exec] = {}
         self._processes = ExecProcesses(places, self._died, clock)
 
@@ -100,9 +105,17 @@ class Execs:
         return self._get(request.exec_id).document()
 
     async def resize(self, job: Job) -> Answer:
-        """Answer ExecResize; raises `Conflict` for an exec that does not run."""
+        """Answer ExecResize; raises `Conflict` for an exec that does not run any more.
+
+        One that does not run yet is waited for: clients ask as soon as they have the connection.
+        """
         request = await job.request(ResizeRequest)
         found = self._get(request.target)
+        beginning = Deferred.fromCoroutine(found.begun())
+        try:
+            await beginning.addTimeout(PATIENCE, self._clock)
+        except DeferredTimeout:
+            raise EngineError("timeout waiting for exec session ready") from None
         watch = self._processes.watch(found)
         if not found.running or not await resize(watch, request.height, request.width):
             raise Conflict(f"exec process {found.id} is not running")

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from dockerapi.local.containers import execs
 from dockerapi.model.execs import ExecCreateRequest
 from dockerapi.model.versions import Version
 from tests.local.containers.streams import Client, StreamsCase, until
@@ -83,6 +84,31 @@ class ExecTests(StreamsCase):
         while (await self.inspect(exec_id))["Running"]:
             await deferLater(reactor, 0.02)
         self.assertEqual((await self.inspect(exec_id))["ExitCode"], 4)
+
+    async def test_resizing_waits_for_the_process(self) -> None:
+        """As aiodocker asks: with the connection, at which the process does not run yet."""
+        script = "until busybox stty size | busybox grep '26 92'; do :; done"
+        exec_id = await self.make("sh", "-c", script, Tty=True)
+        resizing = self.rig.job("ExecResize", exec_id, query="h=26&w=92")
+        resizing = Deferred.fromCoroutine(resizing)
+        client = Client()
+        await self.start(exec_id, client, Tty=True)
+        self.assertIn(b"26 92\r\n", client.data)
+        self.assertIsNone(await resizing)
+        again = self.rig.job("ExecResize", exec_id, query="h=26&w=92")
+        words = await self.fails(Conflict, again)
+        self.assertEqual(words, f"exec process {exec_id} is not running")
+
+    async def test_resizing_waits_for_no_process_that_cannot_be(self) -> None:
+        exec_id = await self.make("nosuch", Tty=True)
+        resizing = Deferred.fromCoroutine(self.rig.job("ExecResize", exec_id, query="h=1&w=1"))
+        await self.start(exec_id, Client(), Tty=True)
+        await self.fails(Conflict, resizing)
+        self.patch(execs, "PATIENCE", 0.01)
+        exec_id = await self.make("true", Tty=True)
+        resize = self.rig.job("ExecResize", exec_id, query="h=1&w=1")
+        words = await self.fails(EngineError, resize)
+        self.assertEqual(words, "timeout waiting for exec session ready")
 
     async def test_a_command_that_is_missing(self) -> None:
         exec_id = await self.make("nosuch")

@@ -40,7 +40,9 @@ def tmpfs_options(text: str) -> tuple[str, ...]:
     for word in given:
         name, equals, _ = word.partition("=")
         if not (name in _VALUES if equals else name in _FLAGS):
-            raise InvalidParameter(f"invalid tmpfs option {word!r}".replace("'", '"'))
+            # dockerd shows the list of its parts.
+            parts = " ".join(f'"{part}"' for part in word.split("=", 1))
+            raise InvalidParameter(f"invalid tmpfs option [{parts}]")
     own = [flag for flag in ("noexec", "nosuid", "nodev") if _FLAGS[flag] not in given]
     return (*own, *given)
 

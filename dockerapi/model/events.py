@@ -27,6 +27,8 @@ _OBJECTS = (
 _PREFIXES = frozenset({"exec_create", "exec_start", "health_status"})
 #: From here on the members `status`, `id` and `from` are gone, and JSON lines have their own type.
 _BARE = Version(1, 52)
+#: From here on it is told that an image was made here.
+_IMAGES_MADE = Version(1, 46)
 _JSON_SEQUENCE = "application/json-seq"
 _NDJSON = "application/x-ndjson"
 _RECORD_SEPARATOR = b"\x1e"
@@ -89,6 +91,8 @@ class EventsRequest:
     def wants(self, event: Occurrence) -> bool:
         """Tell whether `event` passes the filters and is not past `until`."""
         if self.until is not None and event.time_ns > self.until:
+            return False
+        if self.version < _IMAGES_MADE and (event.type, event.action) == ("image", "create"):
             return False
         if not self.filters:
             return True

@@ -30,7 +30,7 @@ _OMITTED_HOST = ("Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Mounts", "Ini
 def inspect_document(container: Container, directories: Directories, lower: str) -> dict[str, Any]:
     """Return ContainerInspect's answer; `lower` names the image's layers, topmost first."""
     files = _network_files(container, directories)
-    made = bool(container.state.started_at)
+    made = _was_prepared(container)
     return {
         "Id": container.id,
         "Created": rfc3339(container.created_at),
@@ -69,9 +69,15 @@ def inspect_document(container: Container, directories: Directories, lower: str)
 
 def _log_path(container: Container, directories: Directories) -> str:
     """Return the log's path, which dockerd tells of json-file alone, and from the first start."""
-    if container.host_config.log_config.type != "json-file" or not container.state.started_at:
+    if container.host_config.log_config.type != "json-file" or not _was_prepared(container):
         return ""
     return str(directories.log)
+
+
+def _was_prepared(container: Container) -> bool:
+    """Tell whether a start was tried, be it in vain: that makes the files that inspect names."""
+    state = container.state
+    return bool(state.started_at or state.active or state.error or state.exit_code)
 
 
 def _network_files(container: Container, directories: Directories) -> Directories:

@@ -97,6 +97,7 @@ class Committer:
                 parent=below.id,
             )
             image = await self._catalogue.add(image, (name,) if name is not None else ())
+        self._catalogue.publish("create", image, image.id)
         if name is not None:
             self._catalogue.publish("tag", image, name.familiar)
         return image

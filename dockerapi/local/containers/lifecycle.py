@@ -153,7 +153,7 @@ class Lifecycle:
             self._cleaner.announce(container)
             if removes:
                 await self._cleaner.forget_volumes(container)
-            self._tell_end(container, end, removes=removes, again=again)
+            self._tell_end(container, end, removes=removes)
             await self._cleaner.after_end(container)
             if again and not self._closing:
                 self._restarter.schedule(container, lasted)
@@ -188,11 +188,10 @@ class Lifecycle:
             self.log.failure("the end of the container {id} was not recorded", id=container.id)
             self._ledger.accept(container, state, *events)
 
-    def _tell_end(self, container: Container, end: End, *, removes: bool, again: bool) -> None:
+    def _tell_end(self, container: Container, end: End, *, removes: bool) -> None:
         running = self._running.pop(container.id, None)
-        if not again:
-            # Who waits for the end of one that starts again waits on, as with dockerd.
-            container.tell_exit(Exit(end.code))
+        # Also of one that starts again: who waits, waits for the next end.
+        container.tell_exit(Exit(end.code))
         self.let_go(container)
         if running is not None:
             os.close(running.pidfd)

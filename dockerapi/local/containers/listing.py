@@ -20,6 +20,7 @@ from dockerapi.local.containers.sizes import ContainerSizes
 from dockerapi.local.containers.views import now, summary
 from dockerapi.model.container_requests import ListRequest
 
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
 #: How many answers are remembered at most.
 _REMEMBERED = 64
 
@@ -57,8 +58,14 @@ class Listing:
         return body
 
     def chosen(self, request: ListRequest) -> list[Container]:
-        """Return the containers that `request` wants, newest first."""
+        """Return the containers that `request` wants, newest first; raise `InvalidParameter`."""
         filters = request.filters
+        for health in filters.get("health"):
+            if health not in _HEALTH:
+                raise InvalidParameter(
+                    f"invalid filter 'health={health}': invalid value for health ({health}): "
+                    f"must be one of {', '.join(_HEALTH)}"
+                )
         everything = (
             request.all
             or request.limit > 0

@@ -55,7 +55,7 @@ from dockerapi.model.container_requests import (
     WaitRequest,
 )
 from dockerapi.model.containers import HostConfig, LogConfig
-from dockerapi.model.timestamps import parse_unix
+from dockerapi.model.moments import parse_until
 from dockerapi.wire.duplex import Sink
 
 
@@ -167,7 +167,12 @@ class Operations:
     async def kill(self, job: Job) -> None:
         """Answer ContainerKill."""
         request = await job.request(KillRequest)
-        await self._control.kill(self._registry.get(request.container), request.signal)
+        try:
+            container = self._registry.get(request.container)
+        except NotFound as missing:
+            text = f"cannot kill container: {request.container}: {missing.message}"
+            raise NotFound(text) from missing
+        await self._control.kill(container, request.signal)
 
     async def pause(self, job: Job) -> None:
         """Answer ContainerPause."""
@@ -266,7 +271,7 @@ class Operations:
     async def prune(self, job: Job) -> Answer:
         """Answer ContainerPrune: remove what does not run."""
         request = await job.request(PruneRequest)
-        until = [parse_unix("until", text) for text in request.filters.get("until")]
+        until = [parse_until(text) for text in request.filters.get("until")]
         deleted, reclaimed = [], 0
         for container in self._registry:
             labels = container.config.labels or {}

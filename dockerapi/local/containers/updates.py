@@ -113,7 +113,8 @@ def merged(container: Container, changes: HostConfig) -> HostConfig:
         )
     new = {name: getattr(changes, name) for name in _LIMITS if getattr(changes, name)}
     if changes.pids_limit is not None:
-        new["pids_limit"] = changes.pids_limit
+        # 0 and less are all "no limit".
+        new["pids_limit"] = max(changes.pids_limit, 0)
     if changes.restart_policy.name:
         if host.auto_remove and changes.restart_policy.name != "no":
             raise Conflict(

@@ -18,7 +18,7 @@ from dockerapi.local.images.loading import Loader
 from dockerapi.local.images.pulling import Puller
 from dockerapi.local.images.removal import Record, Remover, Users
 from dockerapi.local.images.saving import Saver
-from dockerapi.local.images.selection import has_labels, is_dangling, parse_until, selected
+from dockerapi.local.images.selection import has_labels, is_dangling, selected, until
 from dockerapi.local.images.views import (
     counts_containers,
     history,
@@ -140,7 +140,7 @@ class Handlers:
     async def prune(self, job: Job) -> Answer:
         """Remove images that nobody uses."""
         request = await job.request(ImagePruneRequest)
-        limits = [parse_until(text) for text in request.filters.get("until")]
+        limits = until(request.filters)
         records: list[Record] = []
         reclaimed = 0
         for image in self._catalogue.index:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.moments import parse_time
 from dockerapi.model.references import Reference, is_digest
-from dockerapi.model.timestamps import NANOSECONDS
 
 #: The longest configuration or manifest that is read, in bytes (containerd's own limit is 8 MiB).
 DOCUMENT_LIMIT = 4 * 1024 * 1024
@@ -142,25 +141,3 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
     for diff_id in diff_ids:
         chain.append(digest_of(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
     return chain
-
-
-def parse_time(text: Any) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 text; 0 for anything else."""
-    if not isinstance(text, str) or len(text) > 64:
-        return 0
-    head, dot, tail = text.partition(".")
-    decimals = ""
-    if dot:
-        rest = tail.lstrip("0123456789")
-        decimals, text = tail[: len(tail) - len(rest)], head + rest
-    try:
-        moment = datetime.fromisoformat(text.upper())
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        seconds = int(moment.timestamp())
-    except (OverflowError, ValueError):
-        return 0
-    return seconds * NANOSECONDS + int(decimals[:9].ljust(9, "0") if decimals else 0)

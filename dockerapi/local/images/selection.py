@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from fnmatch import translate
 
 from dockerapi.engine.errors import InvalidParameter
-from dockerapi.local.images.image import Image, parse_time
+from dockerapi.local.images.image import Image
 from dockerapi.local.images.index import Index
 from dockerapi.model.filters import Filters
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.moments import parse_until
 from dockerapi.model.references import Reference
-from dockerapi.model.timestamps import NANOSECONDS, parse_unix
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m|s)")
-_SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
 def selected(index: Index, filters: Filters) -> list[Image]:
@@ -52,28 +48,17 @@ def has_labels(image: Image, filters: Filters) -> bool:
     )
 
 
-def parse_until(text: str) -> int:
-    """Read a time (seconds since 1970, RFC 3339, or a duration before now) as nanoseconds.
-
-    Raises `InvalidParameter`.
-    """
-    found = _DURATION.findall(text)
-    if found and "".join(number + unit for number, unit in found) == text:
-        ago = sum(float(number) * _SECONDS[unit] for number, unit in found)
-        return time.time_ns() - int(ago * NANOSECONDS)
-    if "T" in text or text.count("-") == 2:
-        moment = parse_time(text)
-        if moment:
-            return moment
+def until(filters: Filters) -> list[int]:
+    """Return the times before which an image must have been made; raise `InvalidParameter`."""
     try:
-        return parse_unix("until", text)
+        return [parse_until(text) for text in filters.get("until")]
     except Malformed as malformed:
         raise InvalidParameter(malformed.message) from malformed
 
 
 def _bounds(index: Index, filters: Filters) -> list[Callable[[Image], bool]]:
     before = [index.find(text).created for text in filters.get("before")]
-    before += [parse_until(text) for text in filters.get("until")]
+    before += until(filters)
     since = [index.find(text).created for text in filters.get("since")]
     bounds: list[Callable[[Image], bool]] = []
     if before:

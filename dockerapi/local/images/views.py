@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from dockerapi.local.images.image import Image, mapping, parse_time
+from dockerapi.local.images.image import Image, mapping
 from dockerapi.local.layout import Layout
+from dockerapi.model.moments import parse_time
 from dockerapi.model.timestamps import NANOSECONDS, rfc3339
 from dockerapi.model.versions import Version
 

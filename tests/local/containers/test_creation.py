@@ -8,6 +8,7 @@ from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.creation import check_body, check_platform, merge_config
 from dockerapi.local.containers.mounts import parse_mounts
 from dockerapi.local.containers.resources import adapt_resources, cgroup_support
+from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.model.containers import ContainerConfig, CreateBody, HostConfig
 from dockerapi.model.images import Platform
 
@@ -51,6 +52,13 @@ class WhatClientsWriteTests(SynchronousTestCase):
         self.assertIsNone(merge_config(CreateBody(env=[]), {}).env)
         image = {"config": {"Env": ["A=1", "B=2"]}}
         self.assertEqual(merge_config(CreateBody(env=["B=3"]), image).env, ["B=3", "A=1"])
+
+
+class DeviceRuleTests(SynchronousTestCase):
+    def test_a_star_is_left_out_as_the_runtimes_want_it(self) -> None:
+        every = device_rules((), ["c 42:* rmw", "b *:7 r"], privileged=False)[-2:]
+        self.assertEqual(every[0], {"allow": True, "type": "c", "access": "rmw", "major": 42})
+        self.assertEqual(every[1], {"allow": True, "type": "b", "access": "r", "minor": 7})
 
 
 class BindsTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -47,10 +48,12 @@ class HealthMonitor:
         checking.addErrback(self._failed, container)
 
     def ended(self, container: Container) -> None:
-        """Check a container no more; what is known of it stays."""
+        """Check a container no more: nobody can call it healthy then."""
         checking = self._checking.pop(container.id, None)
         if checking is not None:
             checking.cancel()
+        if container.health is not None:
+            container.health = attrs.evolve(container.health, status="unhealthy")
 
     def stop(self) -> None:
         """Check nothing any more."""

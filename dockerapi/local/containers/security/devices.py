@@ -59,7 +59,9 @@ def _rule(text: str) -> dict[str, Any]:
         raise InvalidParameter(f"invalid device cgroup rule format: '{text}'")
     rule: dict[str, Any] = {"allow": True, "type": match[1], "access": match[4]}
     for name, number in (("major", match[2]), ("minor", match[3])):
-        rule[name] = -1 if number == "*" else int(number)
+        # What is left out stands for all; crun knows no -1.
+        if number != "*":
+            rule[name] = int(number)
     return rule
 
 

@@ -50,13 +50,12 @@ class Catalogue:
         self._turns = Turns()
 
     async def start(self) -> None:
-        """Load what is kept, and make the directories that are missing."""
+        """Load what is kept, and make its directories good."""
         for volume in await self._store.read(records.load):
             self._volumes[volume.name] = volume
         for name, container in await self._store.read(records.load_uses):
             self._users.setdefault(name, {})[container] = None
-        for name in self._volumes:
-            await in_thread(driver.make, self._layout, name)
+        await in_thread(driver.sweep, self._layout, tuple(self._volumes))
 
     def __iter__(self) -> Iterator[Volume]:
         return iter(tuple(self._volumes.values()))
@@ -142,11 +141,15 @@ class Catalogue:
         def apply() -> None:
             self._volumes[volume.name] = volume
 
-        await self._journal.commit(
-            lambda connection: records.insert(connection, volume),
-            [_event("create", volume)],
-            apply,
-        )
+        try:
+            await self._journal.commit(
+                lambda connection: records.insert(connection, volume),
+                [_event("create", volume)],
+                apply,
+            )
+        except BaseException:
+            await in_thread(driver.remove_empty, self._layout, volume.name)
+            raise
         return volume
 
     async def _remove(self, name: str) -> None:

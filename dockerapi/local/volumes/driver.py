@@ -10,6 +10,8 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Collection
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -31,6 +33,25 @@ def make(layout: Layout, name: str) -> None:
     """Make the directories of a volume where they are missing."""
     layout.volume(name).mkdir(mode=0o701, exist_ok=True)
     data_of(layout, name).mkdir(mode=0o755, exist_ok=True)
+
+
+def remove_empty(layout: Layout, name: str) -> None:
+    """Remove the directories of a volume that was not made after all; one with content stays."""
+    with suppress(OSError):
+        data_of(layout, name).rmdir()
+        layout.volume(name).rmdir()
+
+
+def sweep(layout: Layout, names: Collection[str]) -> None:
+    """Make what directories of `names` are missing, and remove those of others that are empty.
+
+    Others with content are nobody's that this database knows of: they stay.
+    """
+    for name in names:
+        make(layout, name)
+    for name in set(os.listdir(layout.volumes)) - set(names):
+        with suppress(ValueError):
+            remove_empty(layout, name)
 
 
 def bury(layout: Layout, name: str) -> Path:

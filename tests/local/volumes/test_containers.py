@@ -241,6 +241,15 @@ class RestartTests(VolumeCase):
         self.assertEqual(mounted(data), [])
         self.assertEqual(await self.names(), ["plain", "ram"])
 
+    async def test_what_a_killed_server_had_begun(self) -> None:
+        await self.rig.stop()
+        for name in ("begun", "foreign"):
+            (self.rig.layout.volumes / name / "_data").mkdir(parents=True)
+        (self.rig.layout.volumes / "foreign" / "_data" / "f").write_text("precious")
+        await self.rig.start()
+        self.assertEqual(os.listdir(self.rig.layout.volumes), ["foreign"])
+        self.assertEqual(await self.names(), [])
+
 
 class BindTests(VolumeCase):
     async def setUp(self) -> None:

@@ -107,6 +107,29 @@ def make_directories(
     return made
 
 
+def make_file(root: StrPath, path: str, mode: int = 0o755) -> bool:
+    """Make an empty file at `path` inside `root`, with its parents; return whether it was made.
+
+    What exists stays as it is, whatever it is. Raises OSError: as `make_directories`, and EEXIST
+    for a symbolic link that leads nowhere.
+    """
+    with opened_root(root) as directory:
+        try:
+            os.close(open_beneath(directory, path, os.O_PATH))
+        except FileNotFoundError:
+            make_directories(root, posixpath.dirname(posixpath.normpath("/" + path)))
+        else:
+            return False
+        # Exclusive: something else may be there by now, and to open it might do harm.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = open_beneath(directory, path, flags, mode)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def _is_directory(root: int, path: str) -> bool:
     try:
         os.close(open_beneath(root, path, os.O_PATH | os.O_DIRECTORY))

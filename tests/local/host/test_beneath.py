@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from dockerapi.local.host.beneath import make_directories, read_beneath
+from dockerapi.local.host.beneath import make_directories, make_file, read_beneath
 
 
 class Beneath(SynchronousTestCase):
@@ -77,6 +78,31 @@ class ReadTests(Beneath):
         self.refused("nosuch", errno.ENOENT)
         make_directories(self.root, "/x/y")
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+
+class MakeFileTests(Beneath):
+    def test_makes_it_with_its_parents(self) -> None:
+        self.assertTrue(make_file(self.root, "/a/b/file", mode=0o640))
+        made = self.root / "a/b/file"
+        self.assertEqual((made.stat().st_mode, made.read_bytes()), (stat.S_IFREG | 0o640, b""))
+        made.write_text("kept")
+        self.assertFalse(make_file(self.root, "a/../a/b/file"))
+        self.assertEqual(made.read_text(), "kept")
+
+    def test_what_is_in_the_way(self) -> None:
+        os.mkfifo(self.root / "pipe")
+        self.assertFalse(make_file(self.root, "/pipe"))
+        error = self.assertRaises(OSError, make_file, self.root, "/pipe/file")
+        self.assertErrno(errno.ENOTDIR, error)
+
+    def test_stays_inside(self) -> None:
+        (self.root / "up").symlink_to("../..")
+        self.assertTrue(make_file(self.root, "/up/made"))
+        self.assertTrue((self.root / "made").exists())
+        (self.root / "nowhere").symlink_to(self.base / "outside")
+        error = self.assertRaises(OSError, make_file, self.root, "/nowhere")
+        self.assertErrno(errno.EEXIST, error)
+        self.assertFalse((self.base / "outside").exists())
 
 
 class MakeTests(Beneath):

@@ -20,7 +20,7 @@ from dockerapi.local.containers.mountpoint import BIND, VOLUME, MountPoint
 from dockerapi.local.containers.needs import Volumes
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.rootfs import Directories, mount_root, unmount_root
-from dockerapi.local.host.beneath import make_directories
+from dockerapi.local.host.beneath import make_directories, make_file
 from dockerapi.local.host.pidfd import start_time_of
 from dockerapi.local.host.threads import in_thread
 
@@ -134,6 +134,8 @@ def _arguments(directories: Directories, points: Sequence[MountPoint]) -> list[s
             # Something may be in the way: then mounting it fails, and says so.
             if os.path.isdir(point.source):
                 make_directories(directories.merged, point.destination)
+            else:
+                make_file(directories.merged, point.destination)
         access = "ro" if point.read_only else "rw"
         words += [point.source, point.subpath, point.destination, access]
         count += 1

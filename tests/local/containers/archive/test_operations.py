@@ -104,6 +104,16 @@ class ArchiveTests(TestCase):
         upper = self.rig.layout.container(identity) / "upper"
         self.assertTrue((upper / "tmp" / "g").exists())
 
+    async def test_not_running_with_a_file_mounted(self) -> None:
+        """As Compose does with secrets beside its configs: the file has no place yet."""
+        source = self.rig.base / "secret"
+        source.write_text("s")
+        host = {"Binds": [f"{source}:/run/secrets/file:ro"]}
+        await self.rig.create("true", host=host, name="created")
+        await self.put("created", "/", ("config", {"data": b"x"}))
+        self.assertEqual(await self.get("created", "/config"), ["config"])
+        self.assertEqual(await self.get("created", "/run/secrets"), ["secrets", "secrets/file"])
+
     async def test_ended_while_it_is_read(self) -> None:
         identity = await self.start_after("echo x > /f", "f")
         answer = await self.rig.job("ContainerExport", identity)

@@ -38,6 +38,8 @@ _CHOSEN = {
     "SandboxID": "ID",
     "CreatedAt": "TIME",
 }
+#: Lists in which the order says nothing.
+_UNORDERED = ("Config.Env",)
 
 
 def text(raw: str, root: str) -> str:
@@ -57,6 +59,8 @@ def fields(value: Any, root: str, at: str = "") -> Iterator[tuple[str, str]]:
         for key, below in value.items():
             name = text(key, root)
             yield from fields(_without_choice(key, below), root, f"{at}.{name}" if at else name)
+    elif at in _UNORDERED and isinstance(value, list):
+        yield at, text(json.dumps(sorted(value), ensure_ascii=False), root)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         entries = sorted((dict(fields(entry, root)) for entry in value), key=repr)
         for number, entry in enumerate(entries):

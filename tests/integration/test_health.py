@@ -60,10 +60,11 @@ class HealthTests(EmbeddedCase):
         before = len(self.log())
         time.sleep(0.6)
         self.assertLessEqual(len(self.log()), before + 1)
-        self.assertEqual(self.health("box"), "healthy")
+        self.assertEqual(self.health("box"), "unhealthy")
         self.ok("unpause", "box")
+        self.assertTrue(wait_until(lambda: self.health("box") == "healthy"))
         self.ok("kill", "box")
-        self.assertEqual(self.health("box"), "healthy")
+        self.assertEqual(self.health("box"), "unhealthy")
 
     def log(self) -> list[dict[str, Any]]:
         document = json.loads(self.ok("inspect", "box"))[0]

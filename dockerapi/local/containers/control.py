@@ -124,6 +124,8 @@ class Control:
         async with container.lock:
             check(Operation.PAUSE, container)
             await self._freeze(container, "pause", Status.PAUSED)
+            if container.health is not None:
+                container.health = container.health.unwatched()
 
     async def unpause(self, container: Container) -> None:
         """Thaw a container; raise `EngineError` where it is not frozen."""

@@ -121,6 +121,10 @@ class Health:
         streak = self.failing_streak + 1
         return Health("unhealthy" if streak >= check.retries else self.status, streak, log)
 
+    def unwatched(self) -> Health:
+        """Return what dockerd says once nobody looks: of a container that ended or is paused."""
+        return attrs.evolve(self, status="unhealthy")
+
     def document(self) -> dict[str, Any]:
         """Return what inspect tells."""
         return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -53,7 +52,7 @@ class HealthMonitor:
         if checking is not None:
             checking.cancel()
         if container.health is not None:
-            container.health = attrs.evolve(container.health, status="unhealthy")
+            container.health = container.health.unwatched()
 
     def stop(self) -> None:
         """Check nothing any more."""

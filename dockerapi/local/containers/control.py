@@ -66,11 +66,15 @@ class Control:
 
     async def _signal(self, container: Container, number: int, *, by_hand: bool = True) -> None:
         """Send a signal, and thaw a container that it is to end."""
+        restarts = container.host_config.restart_policy.name not in ("", "no")
+        if by_hand and restarts:
+            await self._note_hand(container)
+        # Not earlier: it is closed, and its number another's, as soon as the container has ended.
         pidfd = self._lifecycle.pidfd(container)
         if pidfd is None:
+            if by_hand and restarts:
+                await self._lifecycle.give_up_restart(container)
             return
-        if by_hand and container.host_config.restart_policy.name not in ("", "no"):
-            await self._note_hand(container)
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         self._ledger.publish(container, "kill", signal=str(number))

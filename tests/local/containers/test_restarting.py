@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, NotFound
+from dockerapi.local.containers.container import Status
 from tests.local.containers.support import Rig
 
 
@@ -45,6 +49,19 @@ class RestartTests(TestCase):
 
     async def inspect(self) -> dict[str, object]:
         return dict(await self.rig.job("ContainerInspect", "again"))
+
+    async def test_a_stop_that_waits_while_the_container_ends(self) -> None:
+        await self.with_policy("always", "sleep", "100")
+        container = self.rig.containers.registry.get("again")
+        async with container.lock:
+            os.kill(container.state.pid, signal.SIGKILL)
+            # Its end is noticed, and is to be recorded first.
+            await deferLater(reactor, 0.5)
+            stopping = Deferred.fromCoroutine(self.rig.job("ContainerStop", "again"))
+        await stopping
+        await deferLater(reactor, 0.3)
+        self.assertEqual(container.state.status, Status.EXITED)
+        self.assertEqual(self.rig.actions().count("start"), 1)
 
     async def test_on_failure_gives_up_after_its_limit(self) -> None:
         await self.with_policy("on-failure", "false", limit=2)

@@ -59,6 +59,17 @@ class CliTests(EmbeddedCase):
         self.assertIn(b"Read-only file system", done.stderr)
         self.ok("create", "--name", "user", "--mount", mount, "busybox", "true")
 
+    def test_a_file_read_only(self) -> None:
+        file = self.server.directory / "file"
+        file.write_text("of the host\n")
+        for runtime in ("crun", "runc"):
+            if shutil.which(runtime) is None:
+                continue
+            bind = ("--runtime", runtime, "-v", f"{file}:/new/file:ro", "busybox")
+            self.assertEqual(self.ok("run", "--rm", *bind, "cat", "/new/file"), "of the host\n")
+            done = self.server.run("run", "--rm", *bind, "sh", "-c", "echo x > /new/file")
+            self.assertIn(b"Read-only file system", done.stderr)
+
     def test_kill_9_loses_and_leaks_nothing(self) -> None:
         options = ("--opt", "type=tmpfs", "--opt", "device=tmpfs")
         self.ok("volume", "create", *options, "ram")

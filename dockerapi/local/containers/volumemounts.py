@@ -7,6 +7,7 @@ container has its volumes before it is known; what a step did before it failed i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -247,6 +248,9 @@ def _bound(point: MountPoint, layout: Layout, staging: Path, name: str) -> Mount
     """
     point = checked(point, str(layout.root))
     make_sources([point])
+    if point.recursive and not os.path.isdir(point.source):
+        # A file holds no mounts, and crun 1.8 cannot make one read-only with what it holds.
+        point = attrs.evolve(point, recursive="")
     own = any(overlap(point.source, str(path)) for path in (layout.root, layout.run))
     if own or not has_mounts(point.source):
         return point

@@ -225,6 +225,7 @@ class ComposeTests(ClientCase):
     def test_a_project(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "compose.yaml").write_text(PROJECT)
+            Path(directory, "secret.txt").write_text("secret\n")
             Path(directory, "more.env").write_text("WHAT=composed\n")
             made = DockerCompose(directory, "compose.yaml", env_file="more.env", profiles=["more"])
             made.waiting_for({"web": LogMessageWaitStrategy("listening")})
@@ -237,6 +238,8 @@ class ComposeTests(ClientCase):
                     self.assertEqual(answer.read(), b"served composed\n")
                 told = compose.exec_in_container(["sh", "-c", "echo out; echo err >&2"], "other")
                 self.assertEqual(told, ("out\n", "err\n", 0))
+                given = compose.exec_in_container(["cat", "/etc/conf", "/run/secrets/sec"], "web")
+                self.assertEqual(given, ("config\nsecret\n", "", 0))
                 self.assertIn("listening", compose.get_logs("web")[0])
                 info = compose.get_container("web").get_container_info()
                 assert info is not None
@@ -256,6 +259,8 @@ services:
     command: ["sh", "-c", "{SERVER.replace("$", "$$").replace("sleep 0.5", "echo listening")}"]
     ports: ["127.0.0.1::80"]
     volumes: ["data:/data"]
+    configs: [{{source: conf, target: /etc/conf}}]
+    secrets: [sec]
     healthcheck:
       test: wget -q -O /dev/null http://127.0.0.1/
       interval: 0.2s
@@ -271,6 +276,12 @@ services:
         condition: service_healthy
 volumes:
   data:
+configs:
+  conf:
+    content: "config\\n"
+secrets:
+  sec:
+    file: secret.txt
 """
 
 if __name__ == "__main__":

@@ -135,8 +135,10 @@ def check_set(wanted: str, kind: str, path: str) -> None:
     try:
         asked = parse_set(wanted)
     except ValueError:
-        title = "cpuset.cpus" if kind == "CPUs" else "cpuset.mems"
-        raise InvalidParameter(f"Invalid value {wanted} for {title}") from None
+        title = "cpus" if kind == "CPUs" else "mems"
+        raise InvalidParameter(
+            f"Invalid value {wanted} for cpuset {title}: invalid format: {wanted}"
+        ) from None
     try:
         with open(path, encoding="ascii") as file:
             available = file.read().strip()

@@ -38,7 +38,7 @@ class Refused(Exception):
 class Tree:
     """The directory into which a layer is unpacked.
 
-    :ivar size: the bytes of all files so far.
+    :ivar size: the bytes of all files and links so far.
     """
 
     def __init__(self, directory: str) -> None:
@@ -110,6 +110,7 @@ class Tree:
             os.symlink(member.linkname, name, dir_fd=directory)
             os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
             _set_time_at(directory, name, member.mtime)
+            self.size += len(os.fsencode(member.linkname))
         elif member.ischr() or member.isblk() or member.isfifo():
             self._make_node(member, directory, name)
         elif member.isreg():

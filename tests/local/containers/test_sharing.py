@@ -134,8 +134,8 @@ class LimitTests(SharingCase):
                 "Requested CPUs are not available - requested 0-4095, available: ",
             ),
             ({"MemoryReservation": 1024}, "Minimum memory reservation allowed is 6MB"),
-            ({"CpusetCpus": "1-"}, "Invalid value 1- for cpuset.cpus"),
-            ({"CpusetMems": "x"}, "Invalid value x for cpuset.mems"),
+            ({"CpusetCpus": "1-"}, "Invalid value 1- for cpuset cpus: invalid format: 1-"),
+            ({"CpusetMems": "x"}, "Invalid value x for cpuset mems: invalid format: x"),
             (
                 {"StorageOpt": {"size": "1G"}},
                 "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",

@@ -255,6 +255,10 @@ class ExtractionTests(SynchronousTestCase):
             result = self.unpack(archive)
             self.assertEqual(result, {"diffId": digest(plain), "size": 200_000})
 
+    def test_links_weigh_what_they_say(self) -> None:
+        layer = Archive().add("a", b"12").symlink("b", "a/b").bytes()
+        self.assertEqual(self.unpack(layer), {"diffId": digest(layer), "size": 5})
+
     def test_an_empty_layer(self) -> None:
         empty = bytes(1024)
         self.assertEqual(self.unpack(empty), {"diffId": digest(empty), "size": 0})

@@ -12,7 +12,6 @@ import os
 import resource
 import stat
 import sys
-from typing import TYPE_CHECKING
 
 from dockerapi.local.archive.resolving import (
     Found,
@@ -27,6 +26,8 @@ from dockerapi.local.archive.writing import Length, Pipe, TarWriter
 from dockerapi.local.host.beneath import open_beneath
 from dockerapi.local.host.syscalls import MountFlag, Namespace, mount, unshare
 
+#: Not typing's, whose import takes a child longer than all else that it does.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -15,7 +15,11 @@ import threading
 
 from dockerapi.local.archive.upper import is_made_by_start, is_opaque, is_whiteout, set_opaque
 from dockerapi.local.archive.walk import Entry, Files, walk
-from dockerapi.local.archive.writing import Output, TarWriter, open_directory
+from dockerapi.local.archive.writing import TarWriter, open_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockerapi.local.archive.writing import Output
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

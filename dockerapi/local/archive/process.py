@@ -77,7 +77,7 @@ class Child:
         words = [os.fsdecode(argument) for argument in arguments]
         try:
             process = await spawn(
-                [sys.executable, "-I", "-S", "-B", "-c", _START, operation, *words],
+                [sys.executable, "-I", "-S", "-c", _START, operation, *words],
                 stdin=stdin,
                 stdout=writing,
                 stderr=kept,

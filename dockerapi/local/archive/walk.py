@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
 
+#: Not typing's, whose import takes a child longer than all else that it does.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class Entry(NamedTuple):
+class Entry:
     """A file of a tree.
 
     :ivar parent: the open directory that it is in; `name` is its name there.
     :ivar path: where it is in the tree, without a slash at the beginning.
     """
 
-    parent: int
-    name: bytes
-    path: bytes
-    status: os.stat_result
+    __slots__ = ("name", "parent", "path", "status")
+
+    def __init__(self, parent: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+        self.parent = parent
+        self.name = name
+        self.path = path
+        self.status = status
 
 
 class Files:

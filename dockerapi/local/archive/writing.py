@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
 
 from dockerapi.local.archive import headers
 
+#: Not typing's, whose import takes a child longer than all else that it does.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from dockerapi.local.archive.walk import Entry, Files
+
+    class Output(Protocol):
+        """Where an archive goes."""
+
+        def write(self, data: bytes) -> None:
+            """Take `data`."""
+            ...
+
+        def copy(self, descriptor: int, size: int) -> int:
+            """Take up to `size` bytes of a file from where it stands; return how many."""
+            ...
+
 
 #: Contents up to this size are gathered with headers for one write, in bytes.
 _SMALL = 1 << 16
 _CHUNK = 1 << 20
 _CAPABILITY = "security.capability"
 _USER = "user."
-
-
-class Output(Protocol):
-    """Where an archive goes."""
-
-    def write(self, data: bytes) -> None:
-        """Take `data`."""
-        ...
-
-    def copy(self, descriptor: int, size: int) -> int:
-        """Take up to `size` bytes of a file from where it stands; return how many there were."""
-        ...
 
 
 class Pipe:

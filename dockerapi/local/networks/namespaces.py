@@ -5,6 +5,7 @@ Rule: a thread that has entered a namespace ends there; everything here blocks.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -68,14 +69,22 @@ def in_namespace(pin: Path, within: Callable[[], T]) -> T:
     return in_own_thread(enter)
 
 
-def remove_namespace(pin: Path) -> None:
+def remove_namespace(pin: Path) -> bool:
     """Let go of the namespace pinned at `pin`; it dies with its last process, its links with it.
 
-    Nothing happens where there is none.
+    Nothing happens where there is none. Returns False where something else holds it, so that it
+    and its links live on: somebody bound the directory elsewhere with what was mounted in it.
     """
     while is_pinned(pin):
         umount(pin, UnmountFlag.DETACH | UnmountFlag.NOFOLLOW)
-    pin.unlink(missing_ok=True)
+    try:
+        pin.unlink(missing_ok=True)
+    except OSError as error:
+        # `mount --rbind / /elsewhere` copies the pin, and the copy is mounted on this very file.
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def is_pinned(pin: Path) -> bool:

@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -167,10 +167,12 @@ class Plumbing:
         finally:
             inside.close()
 
-    def remove(self, names: Collection[str]) -> None:
-        """Let go of the namespaces `names`; their links die with them."""
-        for name in names:
-            remove_namespace(self._directory / name)
+    def remove(self, names: Mapping[str, Collection[str]]) -> None:
+        """Let go of the namespaces `names`, given with their links, which die with them."""
+        for name, links in names.items():
+            if not remove_namespace(self._directory / name):
+                # What is not there any more must not answer for an address that others get.
+                self.cut(links)
 
     def cut(self, names: Collection[str]) -> None:
         """Delete the links `names`, in namespaces that live on without them."""
@@ -186,7 +188,7 @@ class Plumbing:
             if is_pinned(pin):
                 found.add(pin.name)
             elif pin.is_file():
-                pin.unlink()
+                remove_namespace(pin)
         return found
 
     def repair_links(self, known: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -107,7 +107,7 @@ class Networks:
         if self._publisher is not None:
             self._publisher.stop()
         if self._plumbing is not None:
-            await self._remove(one.path.name for one in left)
+            await self._remove({one.path.name: [one.interface] for one in left})
             if self._bridge is not None and not self._links():
                 await self._bridge.down()
             await submit(self._thread, self._plumbing.close)
@@ -243,7 +243,8 @@ class Networks:
         pinned = await submit(self._thread, plumbing.pinned)
         await self._forget([id for id, one in self._sandboxes.items() if not _intact(one)])
         known = {one.path.name for one in self._sandboxes.values() if one.path is not None}
-        await self._remove(pinned - known)
+        # Their links are told from those that are known when the bridge is raised.
+        await self._remove(dict.fromkeys(pinned - known, ()))
 
     async def _raise_bridge(self, plumbing: Plumbing) -> None:
         bridge = Bridge(self._settings, plumbing, self._thread)
@@ -301,7 +302,13 @@ class Networks:
         """Remove namespaces, then records, then let go of ports and addresses."""
         for sandbox in sandboxes:
             await self._withdraw(sandbox)
-        await self._remove(one.path.name for one in sandboxes if one.path is not None)
+        await self._remove(
+            {
+                one.path.name: [each.interface for each in one.endpoints]
+                for one in sandboxes
+                if one.path is not None
+            }
+        )
         containers = [sandbox.container for sandbox in sandboxes]
         await self._store.write(
             lambda connection: records.delete_sandboxes(connection, containers), essential=True
@@ -323,10 +330,10 @@ class Networks:
         if sandbox.container in self._shared and links and self._plumbing is not None:
             await submit(self._thread, self._plumbing.cut, links)
 
-    async def _remove(self, pins: Iterable[str]) -> None:
-        names = list(pins)
-        if names and self._plumbing is not None:
-            await submit(self._thread, self._plumbing.remove, names)
+    async def _remove(self, pins: Mapping[str, Collection[str]]) -> None:
+        """Let go of namespaces, given with their links."""
+        if pins and self._plumbing is not None:
+            await submit(self._thread, self._plumbing.remove, pins)
 
     def _endpoints(self) -> Iterable[Endpoint]:
         return (one for sandbox in self._sandboxes.values() for one in sandbox.endpoints)

@@ -16,7 +16,9 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from dockerapi.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from dockerapi.engine.events import Event
+from dockerapi.local.host.mounting import unmount_all
 from dockerapi.local.host.spawn import find_program
+from dockerapi.local.host.syscalls import MountFlag, mount
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.networks import netlink, records
 from dockerapi.local.networks.firewall import Firewall
@@ -233,6 +235,27 @@ class SandboxTests(Networked):
         self.assertIsNotNone(link(name))
         await rig.networks.disconnect(identity(1))
         await until(lambda: link(name) is None)
+
+    async def test_links_die_though_somebody_holds_the_namespace(self) -> None:
+        rig = await self.started(stock=0, bip="10.213.98.1/29")
+        sandbox = await rig.connect(1)
+        copy = rig.base / "copy"
+        copy.mkdir()
+        # As `mount --rbind / /elsewhere` would: what is mounted inside is copied.
+        mount(rig.base, copy, flags=MountFlag.BIND | MountFlag.REC)
+        try:
+            await rig.networks.disconnect(identity(1))
+            self.assertIsNone(link(sandbox.endpoints[0].interface))
+            await rig.crash()
+            await rig.start()
+            again = await rig.connect(2)
+            self.assertEqual(again.endpoints[0].ip, sandbox.endpoints[0].ip)
+        finally:
+            unmount_all(copy)
+        await rig.networks.disconnect(identity(2))
+        await rig.crash()
+        await rig.start()
+        self.assertEqual(await rig.pins(), [])
 
     async def test_a_record_that_cannot_be_written_leaves_nothing(self) -> None:
         rig = await self.started(stock=0, bip="10.213.98.1/29")

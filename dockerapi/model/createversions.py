@@ -1,10 +1,12 @@
-"""What ContainerCreate and ContainerUpdate did not know yet at older versions of the API.
+"""What ContainerCreate and ContainerUpdate do not know at some versions of the API.
 
 Source: the specification's history of versions. Rule: what a version does not know is ignored, as
 any member that no version knows; a client that says nothing gets the default of its version.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from dockerapi.model.containers import BindOptions, CreateBody, HostConfig, Mount
 from dockerapi.model.versions import Version
@@ -18,10 +20,15 @@ _ANNOTATIONS = Version(1, 43)
 _START_INTERVAL = Version(1, 44)
 _SUBPATH = Version(1, 45)
 _TMPFS_OPTIONS = Version(1, 46)
+#: A container's own MAC address is warned of from the first on, and not known from the second on.
+_MAC_OF_ENDPOINTS = Version(1, 44)
+_NO_MAC = Version(1, 52)
 
 
 def limit_create(body: CreateBody, version: Version) -> None:
-    """Take out of `body` what `version` does not know."""
+    """Take out of `body` what `version` does not know, or not any more."""
+    if version >= _NO_MAC:
+        body.mac_address = ""
     if body.healthcheck is not None and version < _START_INTERVAL:
         body.healthcheck.start_interval = 0
     host = body.host_config
@@ -35,6 +42,15 @@ def limit_create(body: CreateBody, version: Version) -> None:
         host.annotations = None
     for mount in host.mounts or ():
         _limit_mount(mount, version)
+
+
+def version_warnings(body: CreateBody, version: Version) -> Iterator[str]:
+    """Give the warnings of what will not be known at a later version."""
+    if body.mac_address and version >= _MAC_OF_ENDPOINTS:
+        yield (
+            "The container-wide MacAddress field is now deprecated. "
+            "It should be specified in EndpointsConfig instead."
+        )
 
 
 def _limit_mount(mount: Mount, version: Version) -> None:

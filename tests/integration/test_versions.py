@@ -215,6 +215,15 @@ class CreateVersionsTests(VersionsCase):
         self.assertEqual(self.ask("1.40", path, body)[0], 201)
         self.assertEqual(self.ask("1.41", path, body)[0], 404)
 
+    def test_a_mac_address_of_the_container_itself(self) -> None:
+        address = "02:42:ac:11:00:99"
+        body = {"Image": "busybox", "Cmd": ["true"], "MacAddress": address}
+        for version, warned, kept in (("1.43", 0, True), ("1.44", 1, True), ("1.52", 0, False)):
+            status, answer, _ = self.ask(version, "/containers/create", body)
+            self.assertEqual((status, len(answer["Warnings"])), (201, warned), version)
+            found = self.get("1.55", f"/containers/{answer['Id']}/json")
+            self.assertEqual(found["Config"].get("MacAddress"), address if kept else None, version)
+
     def test_a_limit_of_processes_is_updated_since_1_40(self) -> None:
         self.ok("run", "-d", "--name", "c1", "--pids-limit", "50", "busybox", "sleep", "60")
         for version, limit in (("1.39", 50), ("1.40", 20)):
@@ -325,7 +334,7 @@ class ImageVersionsTests(VersionsCase):
             )
             (row,) = self.get(version, "/images/json")
             self.assertEqual("VirtualSize" in row, number < 44, version)
-            self.assertEqual(row["Containers"], 0 if number >= 52 else -1, version)
+            self.assertEqual(row["Containers"], 0 if number >= 51 else -1, version)
 
     def test_a_commit(self) -> None:
         identity = self.ok("create", "--name", "c1", "-h", "box", "busybox", "sleep", "9").strip()

@@ -55,6 +55,7 @@ from dockerapi.model.container_requests import (
     WaitRequest,
 )
 from dockerapi.model.containers import HostConfig, LogConfig
+from dockerapi.model.createversions import version_warnings
 from dockerapi.model.moments import parse_until
 from dockerapi.wire.duplex import Sink
 
@@ -145,6 +146,7 @@ class Operations:
             await self._volumes.undo(container)
             self._registry.release(name)
             raise
+        warnings += version_warnings(request.body, job.version)
         return {"Id": container.id, "Warnings": warnings}
 
     async def start(self, job: Job) -> None:

@@ -19,8 +19,9 @@ _NO_NONE_NAMES = Version(1, 43)
 _NO_VIRTUAL_SIZE = Version(1, 44)
 _NO_CONTAINER_CONFIG = Version(1, 45)
 _IMAGE_CONFIG = Version(1, 50)
+_MAY_LACK_CREATED = Version(1, 44)
 _SHORT_INSPECT = Version(1, 52)
-_COUNTS_CONTAINERS = Version(1, 52)
+_COUNTS_CONTAINERS = Version(1, 51)
 
 #: The members of an image's configuration that containers have too, with their zero values.
 _OF_IMAGES: dict[str, Any] = {
@@ -117,8 +118,8 @@ def inspection(image: Image, version: Version, layout: Layout) -> dict[str, Any]
     optional: tuple[str, ...] = ("Variant", "OsVersion")
     if version >= _SHORT_INSPECT:
         optional += ("Parent", "Comment", "DockerVersion", "Author")
-        if not image.created:
-            del answer["Created"]
+    if version >= _MAY_LACK_CREATED and not image.created:
+        del answer["Created"]
     for key in optional:
         if not answer[key]:
             del answer[key]

@@ -13,40 +13,33 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from differences.compare import Difference
+from differences.compare import COMMAND, Difference
 
 #: Where the reasons are.
 FILE = Path(__file__).parent / "reasons.yaml"
 
 
-class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A difference that is meant; each pattern must be found where it is given.
+class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Patterns of a difference; each must be found where it is given.
 
-    :ivar what: what differs, in a user's words.
-    :ivar why: the reason.
-    :ivar place: a pattern for the whole of `Difference.place`.
-    :ivar option: one that is found in `Difference.option`.
-    :ivar command: one that is found in `Difference.command`.
-    :ivar dockerd: one that is found in what dockerd says, and `ours` in what ours says.
+    :ivar place: for the whole of `Difference.place`; without it a command's.
+    :ivar option: found in `Difference.option`, and `command` in `Difference.command`.
+    :ivar dockerd: found in what dockerd says, and `ours` in what ours says.
     :ivar newer: pairs of a pattern and what stands in its place: with them, what dockerd says must
         become what ours says.
-    :ivar shown: what the table shows for both, where the first found does not say it well.
     """
 
-    what: str
-    why: str
-    place: str = ""
+    place: str = COMMAND
     option: str = ""
     command: str = ""
     dockerd: str = ""
     ours: str = ""
     newer: tuple[tuple[str, str], ...] = ()
-    shown: tuple[str, str] | None = None
 
     def fits(self, difference: Difference) -> bool:
-        """Tell whether this is the reason of `difference`."""
+        """Tell whether `difference` has all this."""
         return (
-            (not self.place or re.fullmatch(self.place, difference.place) is not None)
+            re.fullmatch(self.place, difference.place) is not None
             and re.search(self.option, difference.option) is not None
             and re.search(self.command, difference.command) is not None
             and re.search(self.dockerd, difference.dockerd) is not None
@@ -58,6 +51,25 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for old, new in self.newer:
             shown = re.sub(old, new, shown)
         return shown
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A difference that is meant: a row of the table.
+
+    :ivar what: what differs, in a user's words.
+    :ivar why: the reason.
+    :ivar where: the differences that it explains: those that fit one of these.
+    :ivar shown: what the table shows for both, where the first found does not say it well.
+    """
+
+    what: str
+    why: str
+    where: tuple[Where, ...]
+    shown: tuple[str, str] | None = None
+
+    def fits(self, difference: Difference) -> bool:
+        """Tell whether this is the reason of `difference`."""
+        return any(where.fits(difference) for where in self.where)
 
 
 class Sorted(msgspec.Struct, frozen=True):

@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
+
 from differences import cases, pages, reasons, report, sides
 from differences.compare import Difference, differences, play_both
 
@@ -36,7 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen:
         print(f"differences: no case is for {only!r}", file=sys.stderr)
         return 2
-    found = reasons.sort(_try(chosen, verbose=options.verbose), reasons.load())
+    known_reasons = reasons.load()
+    if options.again:
+        differing = msgspec.json.decode(options.again.read_bytes(), type=list[Difference])
+    else:
+        differing = _try(chosen)
+    if options.keep:
+        options.keep.write_bytes(msgspec.json.encode(differing))
+    found = reasons.sort(differing, known_reasons)
     if options.verbose:
         for reason, listed in found.known:
             print(f"\n{reason.what}:\n{report.lines(listed)}")
@@ -58,7 +67,7 @@ def _is_for(case: cases.Case, only: str) -> bool:
     return any(f"{name} ".startswith(f"{only} " if only else "") for name in case.covers)
 
 
-def _try(chosen: list[cases.Case], *, verbose: bool) -> list[Difference]:
+def _try(chosen: list[cases.Case]) -> list[Difference]:
     found: list[Difference] = []
     directory = Path(tempfile.mkdtemp(prefix="da-"))
     began = time.monotonic()
@@ -69,10 +78,7 @@ def _try(chosen: list[cases.Case], *, verbose: bool) -> list[Difference]:
                 _progress(
                     f"{number}/{len(chosen)} {time.monotonic() - began:.0f} s {case.covers[0]}"
                 )
-                here = list(differences(case, *play_both(case, dockerd, ours)))
-                if verbose and here:
-                    print(report.lines(here), flush=True)
-                found += here
+                found += differences(case, *play_both(case, dockerd, ours))
             _progress("")
     finally:
         directory.rmdir()
@@ -95,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--write", action="store_true", help=f"write the table into {DOCUMENT.name}"
+    )
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="keep what differs as JSON")
+    parser.add_argument(
+        "--again", type=Path, metavar="FILE", help="look for reasons of what was kept; try nothing"
     )
     parser.add_argument("--verbose", action="store_true", help="show differences with reasons too")
     return parser

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from differences import report
 from differences.cases import Case
 from differences.compare import COMMAND, Difference, Outcome, differences
-from differences.reasons import Reason, load, sort
+from differences.reasons import Reason, Where, load, sort
 from differences.sides import Result
 
 FOUND = Difference("container run --memory", "docker run -m 1", COMMAND, "Bad | text", "bad text")
@@ -17,21 +19,24 @@ def outcome(errors: str = "", status: int = 0, **fields: str) -> Outcome:
     return Outcome((Result("docker x", "out", errors, status),), (fields,))
 
 
+def reason(what: str, why: str = "y", **where: Any) -> Reason:
+    return Reason(what, why, (Where(**where),))
+
+
 class ReasonTests(SynchronousTestCase):
     def test_all_patterns_must_be_found(self) -> None:
-        fits = {"what": "w", "why": "y"}
-        self.assertTrue(Reason(**fits).fits(FOUND))
-        self.assertTrue(Reason(**fits, place="command", dockerd="^Bad", ours="text$").fits(FOUND))
+        self.assertTrue(Where().fits(FOUND))
+        self.assertTrue(Where(place="command", dockerd="^Bad", ours="text$").fits(FOUND))
         for wrong in ({"place": "comm"}, {"dockerd": "bad"}, {"ours": "Bad"}, {"option": "cpu"}):
-            self.assertFalse(Reason(**fits, **wrong).fits(FOUND), wrong)
+            self.assertFalse(Where(**wrong).fits(FOUND), wrong)
 
     def test_newer_words_must_explain_all_of_it(self) -> None:
         words = (("Bad", "bad"), (r"\| ", ""))
-        self.assertTrue(Reason("w", "y", newer=words).fits(FOUND))
-        self.assertFalse(Reason("w", "y", newer=words[:1]).fits(FOUND))
+        self.assertTrue(Where(newer=words).fits(FOUND))
+        self.assertFalse(Where(newer=words[:1]).fits(FOUND))
 
     def test_the_first_takes_it_and_the_unused_are_told(self) -> None:
-        reasons = [Reason("a", "y", option="volume"), Reason("b", "y"), Reason("c", "y")]
+        reasons = [reason("a", option="volume"), reason("b"), reason("c")]
         found = sort([FOUND], reasons)
         self.assertEqual(found.known, [(reasons[1], [FOUND])])
         self.assertEqual(found.unused, [reasons[0], reasons[2]])
@@ -67,7 +72,7 @@ class CompareTests(SynchronousTestCase):
 
 class ReportTests(SynchronousTestCase):
     def test_the_table(self) -> None:
-        reasons = [Reason("Words", "They\n are newer."), Reason("x", "y", shown=("1", "2"))]
+        reasons = [reason("Words", "They\n are newer."), reason("x")]
         self.assertEqual(
             report.table(sort([FOUND], reasons)).splitlines()[2:],
             ["| Words | `Bad \\| text` | `bad text` | They are newer. |"],

@@ -281,6 +281,18 @@ class OtherTests(AioCase):
         self.assertEqual(refused.exception.status, 404)
         self.assertEqual((await images.prune())["ImagesDeleted"] or [], [])
 
+    async def test_an_image_exported_and_imported(self) -> None:
+        images = self.docker.images
+        image = await images.inspect(IMAGE)
+        await images.tag(IMAGE, "local/moved")
+        async with images.export_image("local/moved") as content:
+            saved = await content.read()
+        await images.delete("local/moved")
+        told = [part async for part in images.import_image(io.BytesIO(saved), stream=True)]
+        self.assertIn("Loaded image: local/moved:latest\n", [part.get("stream") for part in told])
+        self.assertEqual((await images.inspect("local/moved"))["Id"], image["Id"])
+        await images.delete("local/moved")
+
     async def test_volumes(self) -> None:
         volumes = self.docker.volumes
         made = await volumes.create({"Name": "data", "Labels": {"a": "b"}, "Driver": "local"})

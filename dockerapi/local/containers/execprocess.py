@@ -92,7 +92,7 @@ class ExecProcesses:
         if "it ended without a word" not in error.message:
             return error
         container, config = found.container, found.config
-        variables = merge_environment(environment(container), config.env or ())
+        variables = merge_environment(environment(container, tty=config.tty), config.env or ())
         workdir = config.working_dir or container.config.working_dir or "/"
         why = why_not(container.state.pid, found.command[0], variables, workdir)
         return error if why is None else RuntimeFailed(why)
@@ -154,7 +154,7 @@ class ExecProcesses:
         if config.privileged:
             host = msgspec.structs.replace(host, privileged=True)
         user = resolve_user(root, config.user or container.config.user, host.group_add or ())
-        variables = merge_environment(environment(container), config.env or ())
+        variables = merge_environment(environment(container, tty=config.tty), config.env or ())
         process = process_spec(host, user, found.command, variables, workdir)
         process["terminal"] = config.tty
         if config.tty and size:

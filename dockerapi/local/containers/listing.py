@@ -66,11 +66,8 @@ class Listing:
                     f"invalid filter 'health={health}': invalid value for health ({health}): "
                     f"must be one of {', '.join(_HEALTH)}"
                 )
-        everything = (
-            request.all
-            or request.limit > 0
-            or bool({"status", "exited", "before", "since"} & set(filters))
-        )
+        # Only asking for states asks for containers that do not run.
+        everything = request.all or request.limit > 0 or bool(filters.get("status"))
         newest = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
         found = [
             one for one in newest if (everything or one.state.active) and self._wanted(one, request)
@@ -90,7 +87,7 @@ class Listing:
                 filters.labels(labels),
                 not filters.get("label!") or not filters.labels(labels, "label!"),
                 filters.exact("status", container.status.value),
-                filters.exact("exited", str(state.exit_code) if state.finished_at else "none"),
+                filters.exact("exited", str(state.exit_code) if _has_ended(container) else "none"),
                 filters.exact("network", *self._networks(container)),
                 filters.exact("ancestor", *_ancestors(container)),
                 filters.exact("health", container.health.status if container.health else "none"),
@@ -137,6 +134,11 @@ class Listing:
                 row["SizeRw"] = size.written
             if size.root:
                 row["SizeRootFs"] = size.root
+
+
+def _has_ended(container: Container) -> bool:
+    """Tell whether it ran and does not now: the code of an earlier end is none any more."""
+    return bool(container.state.started_at) and not container.state.active
 
 
 def _ancestors(container: Container) -> list[str]:

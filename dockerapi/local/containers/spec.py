@@ -111,10 +111,13 @@ def process_spec(
     }
 
 
-def environment(container: Container) -> list[str]:
-    """Return the environment of `container`: dockerd's own, and over it the container's."""
+def environment(container: Container, *, tty: bool) -> list[str]:
+    """Return the environment of `container`: dockerd's own, and over it the container's.
+
+    `tty` tells whether the process that is to have it has a terminal.
+    """
     own = [DEFAULT_PATH, f"HOSTNAME={container.config.hostname}"]
-    if container.config.tty:
+    if tty:
         own.append("TERM=xterm")
     return merge_environment((*own, *container.linked.variables), container.config.env or ())
 
@@ -134,7 +137,11 @@ def _process(container: Container, root: Root) -> dict[str, Any]:
     if root.init is not None:
         arguments = [INIT_PATH, "--", *arguments]
     process = process_spec(
-        host, root.user, arguments, environment(container), config.working_dir or "/"
+        host,
+        root.user,
+        arguments,
+        environment(container, tty=config.tty),
+        config.working_dir or "/",
     )
     process["terminal"] = config.tty
     height, width = [*host.console_size, 0, 0][:2]

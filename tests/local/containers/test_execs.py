@@ -67,7 +67,7 @@ class ExecTests(StreamsCase):
         exec_id = await self.make(
             "sh",
             "-c",
-            "echo $A $PWD; id; until busybox stty size | busybox grep 97; do :; done",
+            "echo $A $PWD $TERM; id; until busybox stty size | busybox grep 97; do :; done",
             Tty=True,
             Env=["A=b"],
             User="user",
@@ -75,7 +75,7 @@ class ExecTests(StreamsCase):
         )
         client = Client()
         await self.start(exec_id, client, Tty=True, ConsoleSize=[31, 97])
-        self.assertIn(b"b /tmp\r\nuid=1000(user) gid=100(users)", client.data)
+        self.assertIn(b"b /tmp xterm\r\nuid=1000(user) gid=100(users)", client.data)
         self.assertIn(b"31 97\r\n", client.data)
 
     async def test_detached(self) -> None:

@@ -314,6 +314,13 @@ class LifecycleTests(TestCase):
         )
         await self.rig.job("ContainerKill", "runs")
         self.assertEqual(await names(""), [])
+        ended = 'filters={"exited":["137"]}'
+        self.assertEqual(await names(f"all=1&{ended}"), ["/runs"])
+        for query in (ended, 'filters={"before":["new"]}', 'filters={"since":["runs"]}'):
+            self.assertEqual(await names(query), [], query)
+        self.assertEqual(await names('filters={"status":["exited"]}'), ["/runs"])
+        await self.rig.job("ContainerStart", "runs")
+        self.assertEqual(await names(f"all=1&{ended}"), [])
 
     async def test_top(self) -> None:
         await self.rig.create("sleep", "100", name="cx")

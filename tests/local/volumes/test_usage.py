@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from dockerapi.engine.errors import InvalidParameter
@@ -58,17 +61,25 @@ class MeasuringTests(TestCase):
     async def tearDown(self) -> None:
         await self.rig.close()
 
+    async def written(self, path: Path) -> None:
+        """Return when something is in the file `path`."""
+        for _ in range(500):
+            if path.exists() and path.stat().st_size:
+                return
+            await deferLater(reactor, 0.02)
+        self.fail(f"nothing was written into {path}")
+
     async def test_sizes_and_counts(self) -> None:
         host = {"Binds": ["vol:/v"]}
         script = ("sh", "-c", "echo 12345 > /v/f; echo 123 > /g; sleep 60")
-        await self.rig.create(*script, name="one", host=host)
+        made = await self.rig.create(*script, name="one", host=host)
         await self.rig.job("ContainerStart", "one")
         await self.rig.job("VolumeCreate", body={"Name": "idle"})
         options = {"type": "tmpfs", "device": "tmpfs"}
         await self.rig.job("VolumeCreate", body={"Name": "ram", "DriverOpts": options})
         (self.rig.layout.volume("idle") / "_data" / "f").write_text("1234567")
-        while not (self.rig.layout.volume("vol") / "_data" / "f").exists():
-            await self.rig.job("ContainerList")
+        await self.written(self.rig.layout.volume("vol") / "_data" / "f")
+        await self.written(self.rig.layout.container(made["Id"]) / "upper" / "g")
         answer = await self.rig.job("SystemDataUsage", query="verbose=1&type=volume")
         self.assertEqual(list(answer), ["VolumeUsage"])
         volumes = answer["VolumeUsage"]
@@ -107,8 +118,7 @@ class MeasuringTests(TestCase):
         self.assertEqual(before.written, 0)
         upper = self.rig.layout.container(output["Id"]) / "upper"
         await self.rig.job("ContainerStart", "one")
-        while not (upper / "f").exists():
-            await self.rig.job("ContainerList")
+        await self.written(upper / "f")
         (running,) = await self.rig.containers.sizes.of([container])
         self.assertGreater(running.written, 0)
         await self.rig.job("ContainerKill", "one")

@@ -55,6 +55,11 @@ class ClientTests(EmbeddedCase):
     def test_testcontainers(self) -> None:
         self.use("testcontainers", "containers.ContainerTests", "containers.WaitTests")
 
+    def test_examples_of_both(self) -> None:
+        if importlib.util.find_spec("aiodocker") is None:
+            raise SkipTest("aiodocker is not installed")
+        self.use("testcontainers", "examples")
+
     def test_compose_of_testcontainers(self) -> None:
         compose = shutil.which("docker-compose", path=os.path.dirname(sys.executable))
         if compose is None:

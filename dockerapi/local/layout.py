@@ -58,6 +58,11 @@ class Layout:
         return self.root / "containers"
 
     @property
+    def common_layer(self) -> Path:
+        """The layer that all containers have over those of their image."""
+        return self.root / "images" / "common"
+
+    @property
     def volumes(self) -> Path:
         """The volumes, each in a directory of its name."""
         return self.root / "volumes"
@@ -119,8 +124,11 @@ class Layout:
             self.layers,
             self.containers,
             self.volumes,
+            self.common_layer,
             self.tmp,
         ):
             path.mkdir(parents=True, exist_ok=True, mode=0o711)
+        # By this file programs see that they are in a container of Docker's.
+        (self.common_layer / ".dockerenv").touch(mode=0o755)
         for path in (self.containers_run, self.netns):
             path.mkdir(parents=True, exist_ok=True, mode=0o711)

@@ -71,6 +71,10 @@ class RunTests(EmbeddedCase):
         )  # fmt: skip
         self.assertEqual(told.split(), ["1", "nobody", "/w/d", "box"])
 
+    def test_what_tells_that_it_is_a_container_of_dockers(self) -> None:
+        self.ok("run", "--name", "box", "busybox", "test", "-e", "/.dockerenv")
+        self.assertEqual(self.ok("diff", "box"), "")
+
     def test_binds_read_only_and_not(self) -> None:
         directory = self.mktemp()
         os.makedirs(directory)

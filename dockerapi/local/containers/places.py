@@ -24,8 +24,8 @@ class Places:
         return Directories.of(self.layout, container.id)
 
     async def layers(self, container: Container) -> Sequence[Path]:
-        """Return the directories of the container's image, topmost first; raise `NotFound`."""
-        return self._images.layer_paths(await self._images.resolve(container.image))
+        """Return the directories below the container's own, topmost first; raise `NotFound`."""
+        return [self.layout.common_layer, *await self.layers_of(container.image)]
 
     async def image(self, reference: str) -> Image:
         """Return the image that a name or an id means; raise `NotFound`."""

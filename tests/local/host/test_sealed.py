@@ -33,7 +33,7 @@ class SealedTests(TestCase):
     def test_it_goes(self) -> None:
         before = os.readlink(self.program.path)
         self.program.close()
-        self.assertEqual(os.listdir(self.directory), [])
+        self.assertFalse(self.directory.exists())
         self.assertFalse(os.path.exists(before))
 
     def test_the_link_of_a_server_that_was_killed_is_replaced(self) -> None:

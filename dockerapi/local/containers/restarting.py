@@ -73,7 +73,12 @@ class Restarter:
         self._alarms: dict[str, IDelayedCall] = {}
 
     def schedule(self, container: Container, lasted: float) -> None:
-        """Start `container`, which ran for `lasted` seconds, again after its pause."""
+        """Start `container`, which ran for `lasted` seconds, again after its pause.
+
+        One that waits already waits on: a server that starts may find its end, and its policy.
+        """
+        if container.id in self._alarms:
+            return
         pause = next_pause(self._pauses.get(container.id, 0.0), lasted)
         self._pauses[container.id] = pause
         self._alarms[container.id] = self._clock.callLater(pause, self._ring, container)

@@ -119,6 +119,17 @@ class RestartTests(TestCase):
         await deferLater(reactor, 0.5)
         self.assertEqual(self.rig.actions().count("start"), starts)
 
+    async def test_one_that_ends_while_no_server_runs_is_started_once(self) -> None:
+        await self.with_policy("always", "sleep", "1000")
+        pid = self.rig.containers.registry.get("again").state.pid
+        await self.rig.stop()
+        os.kill(pid, signal.SIGKILL)
+        await self.rig.start()
+        await until(lambda: self.rig.containers.registry.get("again").state.running)
+        # A second alarm would ring now, and be an error.
+        await deferLater(reactor, 0.5)
+        self.assertEqual((await self.inspect())["RestartCount"], 1)
+
     async def test_policies_hold_through_a_restart_of_the_server(self) -> None:
         for name, policy in (("aa", "always"), ("bb", "unless-stopped"), ("cc", "always")):
             await self.rig.create(

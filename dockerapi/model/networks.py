@@ -14,6 +14,7 @@ import attrs
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.moments import parse_until
 from dockerapi.model.query import Query
 from dockerapi.model.timestamps import rfc3339
 from dockerapi.model.versions import Version
@@ -121,8 +122,11 @@ class NetworkPruneRequest:
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
-        """Read the request; raise `Malformed` for a filter that is none."""
-        return cls(Filters.parse(Query(envelope.query).text("filters"), _PRUNE_FILTERS))
+        """Read the request; raise `Malformed` for a filter or a time that is none."""
+        filters = Filters.parse(Query(envelope.query).text("filters"), _PRUNE_FILTERS)
+        for text in filters.get("until"):
+            parse_until(text)
+        return cls(filters)
 
 
 @attrs.frozen

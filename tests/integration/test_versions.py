@@ -8,6 +8,7 @@ import time
 import urllib.parse
 from typing import Any
 
+from tests.integration.server import wait_until
 from tests.integration.test_cli import EmbeddedCase, UnixConnection
 
 #: One of each shape: before and after every change of an answer that is looked at here.
@@ -138,6 +139,8 @@ class ContainerVersionsTests(VersionsCase):
 
     def test_top_finds_processes_of_any_user(self) -> None:
         self.ok("run", "-d", "--name", "c1", "--user", "nobody", "busybox", "sleep", "60")
+        # The runtime returns a moment before its process becomes the command.
+        wait_until(lambda: "crun" not in self.ok("top", "c1", "-o", "pid,comm"))
         for arguments, titles in (
             ("-o pid,comm", ["PID", "COMMAND"]),
             ("-A f -o pid,comm", ["PID", "COMMAND"]),
@@ -147,6 +150,12 @@ class ContainerVersionsTests(VersionsCase):
             self.assertEqual(found["Titles"], titles, arguments)
             commands = [row[1].split()[-1] for row in found["Processes"]]
             self.assertEqual(commands, ["sleep"], arguments)
+
+    def test_top_without_numbers(self) -> None:
+        self.ok("run", "-d", "--name", "c1", "busybox", "sleep", "60")
+        status, answer, _ = self.ask("1.55", "/containers/c1/top?ps_args=-o%20comm")
+        self.assertEqual(status, 500)
+        self.assertEqual(answer["message"], "Couldn't find PID field in ps output")
 
     def test_memory_statistics_are_dockerds(self) -> None:
         self.ok("run", "-d", "--name", "c1", "busybox", "sleep", "60")
@@ -346,6 +355,7 @@ class ImageVersionsTests(VersionsCase):
         self.assertEqual((config["Hostname"], config["Image"], config["Labels"]), ("", "", None))
         config = found["ContainerConfig"]
         self.assertEqual((config["Hostname"], config["Cmd"]), ("box", ["sleep", "9"]))
+        self.assertNotIn("OnBuild", config)
         self.assertNotIn("Container", self.get("1.45", "/images/committed:t/json"))
         found = self.get("1.55", "/images/committed:t/json")
         self.assertEqual(set(found["Config"]), {"Cmd"})
@@ -401,3 +411,8 @@ class NetworkVersionsTests(VersionsCase):
                 self.assertEqual(entry["Containers"], told, version)
             else:
                 self.assertNotIn("Containers", entry, version)
+
+    def test_a_prune_by_no_time(self) -> None:
+        filters = urllib.parse.quote('{"until": ["x"]}')
+        status, answer, _ = self.ask("1.41", f"/networks/prune?filters={filters}", method="POST")
+        self.assertEqual(status, 400, answer)

@@ -28,8 +28,10 @@ def check_policy(policy: RestartPolicy) -> None:
             "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         )
     if policy.name != "on-failure" and policy.maximum_retry_count:
+        negative = " and cannot be negative" if policy.maximum_retry_count < 0 else ""
         raise InvalidParameter(
             "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+            f"{negative}"
         )
     if policy.maximum_retry_count < 0:
         raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")

@@ -20,7 +20,7 @@ async def top(cgroup: str, pid: int, arguments: str) -> dict[str, Any]:
 
     `cgroup` is its cgroup's path, `pid` its first process.
 
-    Raises `EngineError` in the words of ps, `InvalidParameter` where its output lacks the PID.
+    Raises `EngineError` in the words of ps, and where its output lacks the PID.
     """
     try:
         words = shlex.split(arguments)
@@ -40,7 +40,7 @@ async def top(cgroup: str, pid: int, arguments: str) -> dict[str, Any]:
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
     titles = lines[0].split() if lines else []
     if "PID" not in titles:
-        raise InvalidParameter("Couldn't find PID field in ps output")
+        raise EngineError("Couldn't find PID field in ps output")
     column = titles.index("PID")
     rows = (line.split(None, len(titles) - 1) for line in lines[1:])
     return {

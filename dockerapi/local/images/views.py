@@ -127,9 +127,11 @@ def inspection(image: Image, version: Version, layout: Layout) -> dict[str, Any]
         answer["VirtualSize"] = image.size
     if version < _NO_CONTAINER_CONFIG:
         answer["Container"] = config.get("container", "")
-        answer["ContainerConfig"] = {**_NO_CONFIG, **mapping(config.get("container_config"))}
-        if version < _CURRENT:
-            answer["ContainerConfig"].setdefault("OnBuild", None)
+        told = {**_NO_CONFIG, **mapping(config.get("container_config"))}
+        triggers = told.pop("OnBuild", None)
+        if triggers or version < _CURRENT:
+            told["OnBuild"] = triggers
+        answer["ContainerConfig"] = told
     return answer
 
 

@@ -18,9 +18,12 @@ _WIDTH = 100
 
 
 def table(found: Sorted) -> str:
-    """Return the table of the differences that have a reason."""
+    """Return the table of the differences that have a reason, and say which have none."""
     rows = ["| what | dockerd | ours | why |", "| --- | --- | --- | --- |"]
     rows += [_row(reason, differences[0]) for reason, differences in found.known]
+    if found.unknown:
+        options = dict.fromkeys(f"`{difference.option}`" for difference in found.unknown)
+        rows += ["", f"Not as it should be yet: something of {', '.join(options)}."]
     return "\n".join(rows)
 
 

@@ -78,6 +78,12 @@ class ReportTests(SynchronousTestCase):
             ["| Words | `Bad \\| text` | `bad text` | They are newer. |"],
         )
 
+    def test_the_table_says_what_has_no_reason(self) -> None:
+        said = report.table(sort([FOUND, FOUND], [])).splitlines()
+        self.assertEqual(
+            said[2:], ["", "Not as it should be yet: something of `container run --memory`."]
+        )
+
     def test_only_what_is_between_the_marks_is_written(self) -> None:
         document = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
         new = report.written(document, "new")

@@ -81,6 +81,7 @@ def _try(chosen: list[cases.Case]) -> list[Difference]:
                 found += differences(case, *play_both(case, dockerd, ours))
             _progress("")
     finally:
+        sides.remove_cgroups()
         directory.rmdir()
     return found
 

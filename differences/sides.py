@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -190,6 +190,15 @@ def missing() -> str:
         if shutil.which(program) is None:
             return f"{program} is not installed"
     return ""
+
+
+def remove_cgroups() -> None:
+    """Remove the cgroups that `--cgroup-parent /differences` made; servers leave them."""
+    for directory in Path("/sys/fs/cgroup").glob("**/differences"):
+        # Nobody runs in them any more; those of version 1 have one for each controller.
+        for path in (*directory.glob("*/"), directory):
+            with suppress(OSError):
+                path.rmdir()
 
 
 def _dechunked(body: bytes) -> bytes:

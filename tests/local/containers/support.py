@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.bridge import NetworkSettings
 from dockerapi.local.networks.service import Networks
+from dockerapi.local.networks.subnets import AddressPool
 from dockerapi.local.store import Store
 from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.envelope import Envelope
@@ -45,6 +47,9 @@ APPLETS = (
     "sleep",
     "true",
 )
+
+#: Small networks, apart from those that servers take: many engines may be there at once.
+_POOLS = (AddressPool(IPv4Network("10.187.0.0/16"), 24),)
 
 
 class Bytes:
@@ -148,7 +153,7 @@ class Rig:
         self.engine = Engine(logging=False)
         self.journal = Journal(self.store, self.engine.events, 1000, reactor)
         await self.journal.start()
-        settings = NetworkSettings(bridge=self.bridge)
+        settings = NetworkSettings(bridge=self.bridge, pools=_POOLS)
         self.networks = Networks(self.store, self.layout, self.engine, settings, reactor)
         await self.networks.start()
         self.volumes = Volumes(self.store, self.journal, self.layout, self.engine)

@@ -71,6 +71,15 @@ class RunTests(EmbeddedCase):
         )  # fmt: skip
         self.assertEqual(told.split(), ["1", "nobody", "/w/d", "box"])
 
+    def test_one_that_ended_still_tells_its_network(self) -> None:
+        self.ok("run", "--name", "box", "busybox", "true")
+        template = "{{range .NetworkSettings.Networks}}{{.NetworkID}}{{end}}"
+        network = self.ok("network", "inspect", "-f", "{{.Id}}", "bridge")
+        self.assertEqual(self.ok("inspect", "-f", template, "box"), network)
+        self.server.kill()
+        self.server.start()
+        self.assertEqual(self.ok("inspect", "-f", template, "box"), network)
+
     def test_what_tells_that_it_is_a_container_of_dockers(self) -> None:
         self.ok("run", "--name", "box", "busybox", "test", "-e", "/.dockerenv")
         self.assertEqual(self.ok("diff", "box"), "")

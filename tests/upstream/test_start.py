@@ -6,8 +6,8 @@ import os
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from dockerapi.engine.facts import Facts
 from dockerapi.engine.errors import EngineError
+from dockerapi.engine.facts import Facts
 from dockerapi.model.versions import OLDEST, Version
 from dockerapi.upstream import backend
 from dockerapi.upstream.facts import learn_from_ping, learn_from_version

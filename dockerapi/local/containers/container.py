@@ -105,6 +105,7 @@ class Container:
     :ivar exec_ids: the execs that live in it.
     :ivar health: what is known of its health; None where it is not checked.
     :ivar linked: what it was told of the containers that it has links to.
+    :ivar network_id: the id of its network, from its first start on.
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
     :ivar mounts: what it has mounted, parents first.
@@ -128,6 +129,7 @@ class Container:
     exec_ids: list[str] = attrs.field(factory=list)
     health: Health | None = None
     linked: Linked = attrs.field(factory=Linked)
+    network_id: str = ""
     removing: bool = False
     restarts: bool = False
     mounts: tuple[MountPoint, ...] = ()

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from dockerapi.engine.answers import Answer, Hijack
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import Conflict, EngineError, NotFound
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.attach import resize
@@ -82,7 +82,7 @@ class Execs:
         check(Operation.EXEC, container, request.container)
         keys = b""
         if request.config.detach_keys:
-            keys = parse_detach_keys(request.config.detach_keys)
+            keys = _escape_keys(request.config.detach_keys)
         refuse_zero_bytes(request.config)
         return {"Id": self.make(container, request.config, keys).id}
 
@@ -214,3 +214,11 @@ def _action(name: str, found: Exec) -> str:
     """Return an event's action with the exec's command, as dockerd: a space follows the program."""
     program, *arguments = found.command
     return f"{name}: {program} {' '.join(arguments)}"
+
+
+def _escape_keys(text: str) -> bytes:
+    """Return detach keys as bytes; what are none is refused in other words than for attach."""
+    try:
+        return parse_detach_keys(text)
+    except InvalidParameter:
+        raise InvalidParameter(f"Invalid escape keys ({text}) provided") from None

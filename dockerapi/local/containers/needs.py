@@ -44,6 +44,7 @@ class Networks(Protocol):
     async def disconnect(self, container_id: str) -> None: ...  # noqa: D102
     async def reconcile(self, living: Collection[str]) -> None: ...  # noqa: D102
     def leaving(self, container_id: str) -> None: ...  # noqa: D102
+    def identity(self, mode: str) -> str: ...  # noqa: D102
     def share(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
     def sandbox(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
 

@@ -171,6 +171,9 @@ class Containers:
         await reconciliation.run()
         for container in self.registry:
             container.linked = linked(container, links_of(container, self.registry))
+            if container.state.started_at:
+                mode = container.host_config.network_mode
+                container.network_id = self._networks.identity(mode)
             await self.lifecycle.resume(container)
 
     async def stop(self) -> None:

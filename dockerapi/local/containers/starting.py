@@ -142,6 +142,7 @@ class Starter:
             ),
             mac=config.mac_address.lower().replace("-", ":"),
         )
+        container.network_id = self._networks.identity(host.network_mode)
         return container.sandbox
 
     async def _tell_followers(self, container: Container) -> None:

@@ -164,7 +164,7 @@ def networks_document(container: Container) -> dict[str, Any]:
     mode = container.host_config.network_mode
     if mode.startswith("container:"):
         return {}
-    return {mode: _endpoint(Endpoint(mode, "", "", container.name))}
+    return {mode: _endpoint(Endpoint(mode, container.network_id, "", container.name))}
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:

@@ -214,6 +214,13 @@ class Networks:
         """
         await self._forget([container_id])
 
+    def identity(self, mode: str) -> str:
+        """Return the id of the network that a mode names; empty for none."""
+        try:
+            return self._find(mode).id
+        except NotFound:
+            return ""
+
     def views(self) -> list[NetworkView]:
         """Return every network as the API tells of it."""
         return [

@@ -166,10 +166,11 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
         # Of the host's namespace where that is shared: the host itself need not have it mounted.
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ]
+    placed: list[dict[str, Any]] = []
     if host.ipc_mode == "host":
-        mounts.append(_bind(Path("/dev/shm"), "/dev/shm"))
+        placed.append(_bind(Path("/dev/shm"), "/dev/shm"))
     elif root.joined.shm is not None:
-        mounts.append(_bind(root.joined.shm, "/dev/shm"))
+        placed.append(_bind(root.joined.shm, "/dev/shm"))
     elif host.ipc_mode != "none":
         size = f"size={host.shm_size or _DEFAULT_SHM}"
         shm = _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", size)
@@ -177,10 +178,27 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
     if root.init is not None:
         mounts.append(_bind(Path(root.init), INIT_PATH, "ro"))
     own = ["ro"] if host.readonly_rootfs else []
-    mounts += [_bind(path, destination, *own) for destination, path in root.files.items()]
-    theirs = {point.destination for point in root.mounts}
-    mounts = [mount for mount in mounts if mount["destination"] not in theirs]
-    return mounts + [point.to_spec() for point in root.mounts]
+    placed += [_bind(path, destination, *own) for destination, path in root.files.items()]
+    return _in_order(mounts, placed, [point.to_spec() for point in root.mounts])
+
+
+def _in_order(
+    defaults: list[dict[str, Any]], placed: list[dict[str, Any]], theirs: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return all mounts of a container in the order in which they are made.
+
+    What a client mounts takes the place of what would be there, and a `/dev` of all beneath it;
+    our own files go on top of a client's `/etc`.
+    """
+    taken = {mount["destination"] for mount in theirs}
+    kept = [
+        mount
+        for mount in defaults
+        if mount["destination"] not in taken
+        and not ("/dev" in taken and mount["destination"].startswith("/dev/"))
+    ]
+    placed = [mount for mount in placed if mount["destination"] not in taken]
+    return kept + sorted(theirs + placed, key=lambda mount: mount["destination"].count("/"))
 
 
 def _mount(destination: str, kind: str, *options: str) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""What real containers find mounted where clients mount over what would be there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from tests.local.containers.support import Rig
+
+
+class MountOrderTests(TestCase):
+    timeout = 60
+
+    async def setUp(self) -> None:
+        self.rig = Rig()
+        await self.rig.start()
+        self.base = Path(tempfile.mkdtemp(prefix="dockerapi-spec-"))
+
+    async def tearDown(self) -> None:
+        await self.rig.close()
+        shutil.rmtree(self.base)
+
+    async def seen(self, script: str, bind: str) -> str:
+        """Return what `script` writes."""
+        return await self.rig.run("sh", "-c", script, host={"Binds": [bind]})
+
+    async def test_own_files_are_on_top_of_a_clients_etc(self) -> None:
+        etc = self.base / "etc"
+        etc.mkdir()
+        (etc / "own").write_text("")
+        seen = await self.seen("ls /etc; cat /etc/hosts", f"{etc}:/etc")
+        self.assertEqual(seen.splitlines()[:4], ["hostname", "hosts", "own", "resolv.conf"])
+        self.assertIn("127.0.0.1\tlocalhost", seen)
+
+    async def test_a_file_of_the_client_stays(self) -> None:
+        hosts = self.base / "mine"
+        hosts.write_text("mine")
+        self.assertEqual(await self.seen("cat /etc/hosts", f"{hosts}:/etc/hosts"), "mine\n")
+
+    async def test_nothing_of_ours_is_in_a_clients_dev(self) -> None:
+        seen = await self.seen("cat /proc/mounts", "/dev:/dev")
+        ours = [line for line in seen.splitlines() if line.startswith(("mqueue ", "shm "))]
+        self.assertEqual(ours, [])

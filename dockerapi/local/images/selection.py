@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import translate
+
+import attrs
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.images.image import Image
@@ -16,7 +18,7 @@ from dockerapi.model.references import Reference
 
 
 def selected(index: Index, filters: Filters) -> list[Image]:
-    """Return the images that pass `filters`, newest first.
+    """Return the images that pass `filters`, newest first; with those names that they ask for.
 
     Raises `NotFound` for an image in `before` or `since` that is not there, `InvalidParameter`
     for a time that is none.
@@ -30,8 +32,9 @@ def selected(index: Index, filters: Filters) -> list[Image]:
         if all(bound(image) for bound in bounds)
         and (dangling is None or dangling == is_dangling(image))
         and has_labels(image, filters)
-        and (not patterns or any(_matches(image, pattern) for pattern in patterns))
     ]
+    if patterns:
+        chosen = [named for image in chosen if (named := _named(image, patterns)).references]
     return sorted(chosen, key=lambda image: image.created, reverse=True)
 
 
@@ -73,10 +76,14 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(translate(text).replace(".*", "[^/]*"))
 
 
-def _matches(image: Image, pattern: re.Pattern[str]) -> bool:
-    return any(
-        pattern.fullmatch(form) for reference in image.references for form in _forms(reference)
+def _named(image: Image, patterns: Sequence[re.Pattern[str]]) -> Image:
+    """Return `image` with those of its names alone that one of `patterns` matches."""
+    wanted = tuple(
+        reference
+        for reference in image.references
+        if any(pattern.fullmatch(form) for pattern in patterns for form in _forms(reference))
     )
+    return attrs.evolve(image, references=wanted)
 
 
 def _forms(reference: Reference) -> tuple[str, ...]:

@@ -149,6 +149,9 @@ class ListTests(ImagesTestCase):
         self.assertEqual(await names(label=["a=2"]), [])
         self.assertEqual(await names(reference=["two/*"]), [["two/x:t"]])
         self.assertEqual(await names(reference=["*"]), [["one:latest"]])
+        await self.run_job("ImageTag", "one", repo="three/y")
+        self.assertEqual(await names(reference=["three/*"]), [["three/y:latest"]])
+        await self.run_job("ImageDelete", "three/y")
         self.assertEqual(await names(before=["two/x:t"]), [["one:latest"]])
         self.assertEqual(await names(since=["one"]), [[], ["two/x:t"]])
         with self.assertRaises(NotFound):

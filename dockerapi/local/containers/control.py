@@ -55,12 +55,12 @@ class Control:
         await self._signal(container, number, by_hand=by_hand)
         patience = None if timeout < 0 else float(timeout)
         if not await self._lifecycle.ended(container, patience):
-            await self._kill(container)
+            await self._kill(container, by_hand=by_hand)
         self._ledger.publish(container, "stop")
 
-    async def _kill(self, container: Container) -> None:
+    async def _kill(self, container: Container, *, by_hand: bool = True) -> None:
         """Kill a container and wait for its end."""
-        await self._signal(container, signal.SIGKILL)
+        await self._signal(container, signal.SIGKILL, by_hand=by_hand)
         if not await self._lifecycle.ended(container, _KILL_PATIENCE):
             raise EngineError(f"container {container.id} did not end when it was killed")
 

@@ -113,7 +113,7 @@ def _find_groups(
 
 
 def _unknown(kind: str, name: str, file: str) -> InvalidParameter:
-    if name.isascii() and name.isdecimal():
+    if name.isascii() and name.removeprefix("-").isdecimal():
         return InvalidParameter("uids and gids must be in range 0-2147483647")
     return InvalidParameter(f"unable to find {kind} {name}: no matching entries in {file} file")
 

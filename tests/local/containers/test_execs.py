@@ -206,6 +206,7 @@ class ExecTests(StreamsCase):
         for config, text in (
             ({"WorkingDir": "tmp"}, "Cwd must be an absolute path"),
             ({"User": "nosuch"}, "unable to find user nosuch: no matching entries in passwd file"),
+            ({"User": "-1"}, "uids and gids must be in range 0-2147483647"),
         ):
             client = Client()
             await self.start(await self.make("true", **config), client)

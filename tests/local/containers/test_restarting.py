@@ -119,6 +119,13 @@ class RestartTests(TestCase):
         await deferLater(reactor, 0.5)
         self.assertEqual(self.rig.actions().count("start"), starts)
 
+    async def test_what_the_server_had_to_kill_was_not_stopped_by_hand(self) -> None:
+        await self.with_policy("unless-stopped", "sleep", "1000")
+        container = self.rig.containers.registry.get("again")
+        self.rig.containers.lifecycle.close()
+        await self.rig.containers.control.stop(container, timeout=0, by_hand=False)
+        self.assertEqual((container.state.exit_code, container.state.by_hand), (137, False))
+
     async def test_one_that_ends_while_no_server_runs_is_started_once(self) -> None:
         await self.with_policy("always", "sleep", "1000")
         pid = self.rig.containers.registry.get("again").state.pid

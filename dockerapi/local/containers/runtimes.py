@@ -72,6 +72,21 @@ class Runtimes:
         self.default = await self._try(
             candidates or {name: self._programs[name] for name in RUNTIMES}
         )
+        await self._try_used(self.default)
+
+    async def _try_used(self, default: Runtime) -> None:
+        """Find out how to call the others that keep containers of an earlier server.
+
+        What works for the default need not for them: they were called in their own way.
+        """
+        for name, program in self._programs.items():
+            root = self._layout.run / name
+            if name == default.name or not root.is_dir() or not os.listdir(root):
+                continue
+            try:
+                await self._try({name: program})
+            except EngineError as error:
+                self.log.warn("the runtime {name}: {reason}", name=name, reason=error.message)
 
     async def get(self, name: str) -> Runtime:
         """Return the runtime that a container's `HostConfig.Runtime` names; the default for none.

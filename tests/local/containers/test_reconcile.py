@@ -55,6 +55,17 @@ class ReconcileTests(TestCase):
         self.assertEqual((after["Status"], after["Pid"]), ("running", before["Pid"]))
         self.assertEqual(str(after["StartedAt"])[:16], str(before["StartedAt"])[:16])
 
+    async def test_a_container_of_another_runtime_than_the_servers(self) -> None:
+        other = "crun" if self.rig.containers.runtime == "runc" else "runc"
+        made = await self.rig.create("sleep", "100", name="cx", host={"Runtime": other})
+        await self.rig.job("ContainerStart", "cx")
+        await self.rig.stop()
+        await self.rig.start()
+        runtime = self.rig.containers.toolbox.require().runtime_of(made["Id"])
+        self.assertEqual(runtime.name, other)
+        # An exec finds its cgroups, whichever of them the default is not to see.
+        await runtime.check("exec", made["Id"], "true")
+
     async def test_a_start_that_was_not_written_down_and_has_ended(self) -> None:
         for name, auto_remove in (("stays", False), ("goes", True)):
             host = {"AutoRemove": auto_remove}

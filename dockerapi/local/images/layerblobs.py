@@ -7,7 +7,6 @@ measured before, and has to have the layer's digest.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import attrs
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.archive.process import Child
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.image import DOCUMENT_LIMIT, Image, Layer
 from dockerapi.local.images.registry.manifests import Manifest, decode_manifest
@@ -118,11 +117,7 @@ def media_type_of(path: Path) -> str:
 
 async def write_file(path: Path, sink: Sink) -> None:
     """Write a file's content to `sink`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        offset = 0
-        while data := await in_thread(os.pread, descriptor, _CHUNK, offset):
-            offset += len(data)
+    file = await in_thread(open, path, "rb", buffering=0)
+    with file:
+        while data := await finished(in_thread(file.read, _CHUNK)):
             await sink.write(data)
-    finally:
-        os.close(descriptor)

@@ -11,12 +11,12 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 import attrs
 import msgspec
@@ -26,7 +26,7 @@ from dockerapi.engine.errors import InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.local.archive.process import Child, Feed
 from dockerapi.local.host.beneath import open_beneath, opened_root
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.archivedocuments import Packed, read_packed
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.content import BadContent, Lease, remove_tree
@@ -53,8 +53,9 @@ class Loader:
     async def load(self, job: Job) -> Answer:
         """Answer ImageLoad: take the archive, then tell what becomes of it."""
         request = await job.request(LoadRequest)
-        directory = Path(await in_thread(tempfile.mkdtemp, "", "layer-load-", self._layout.tmp))
+        directory = self._layout.tmp / f"layer-load-{token_hex(8)}"
         try:
+            await finished(in_thread(directory.mkdir, 0o700))
             await _unpack(request.body, directory)
             packed = await in_thread(read_packed, directory, request.platforms)
         except BaseException as error:
@@ -110,17 +111,13 @@ class Loader:
 
         Raises `BadContent` where it is no file, or its digest is not the `expected` one.
         """
-        descriptor = await in_thread(_open, directory, path)
-        try:
-            digest = await in_thread(_digest, descriptor)
-            if expected and digest != expected:
-                raise BadContent(f"layer verification failed for digest {expected}")
-            lease.add(digest)
-            blob = self._layout.blob(digest)
-            await in_thread(_link, descriptor, blob)
-            size, media_type = os.fstat(descriptor).st_size, await in_thread(media_type_of, blob)
-        finally:
-            os.close(descriptor)
+        digest = await in_thread(_digest, directory, path)
+        if expected and digest != expected:
+            raise BadContent(f"layer verification failed for digest {expected}")
+        lease.add(digest)
+        blob = self._layout.blob(digest)
+        # To its end, also for a client that leaves: what is linked is collected only then.
+        size, media_type = await finished(in_thread(_link, directory, path, blob))
         return LayerArchive(digest, size, media_type, partial(write_file, blob))
 
     async def _layers(
@@ -163,33 +160,43 @@ class Loader:
         return await self._catalogue.add(attrs.evolve(image, blobs=blobs), packed.names)
 
 
-def _open(directory: Path, path: str) -> int:
+@contextmanager
+def _opened(directory: Path, path: str) -> Iterator[int]:
+    """Open a file of the archive for the block; raises `BadContent` for what is none. Blocks.
+
+    Threads open for themselves what they use: one that nobody awaits any more must not read from a
+    number that is another file's by then.
+    """
     try:
         with opened_root(directory) as root:
             descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise BadContent(f"open {path}: {(error.strerror or '').lower()}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadContent(f"{path} is not a file")
+        yield descriptor
+    finally:
         os.close(descriptor)
-        raise BadContent(f"{path} is not a file")
-    return descriptor
 
 
-def _digest(descriptor: int) -> str:
+def _digest(directory: Path, path: str) -> str:
     taken = hashlib.sha256()
-    while data := os.read(descriptor, _CHUNK):
-        taken.update(data)
+    with _opened(directory, path) as descriptor:
+        while data := os.read(descriptor, _CHUNK):
+            taken.update(data)
     return f"sha256:{taken.hexdigest()}"
 
 
-def _link(descriptor: int, blob: Path) -> None:
-    """Give an open file the name `blob`, unless something has it already."""
-    os.fchown(descriptor, 0, 0)
-    os.fchmod(descriptor, stat.S_IRUSR | stat.S_IWUSR)
-    with contextlib.suppress(FileExistsError):
-        # By its descriptor: what has its name now may be another file. Only with a directory
-        # Python lets the link behind it be followed.
-        os.link(f"/proc/self/fd/{descriptor}", blob, src_dir_fd=descriptor)
+def _link(directory: Path, path: str, blob: Path) -> tuple[int, str]:
+    """Give a file the name `blob`, unless something has it already; return its size and type."""
+    with _opened(directory, path) as descriptor:
+        os.fchown(descriptor, 0, 0)
+        os.fchmod(descriptor, stat.S_IRUSR | stat.S_IWUSR)
+        with contextlib.suppress(FileExistsError):
+            # Only with a directory Python lets the link behind it be followed.
+            os.link(f"/proc/self/fd/{descriptor}", blob, src_dir_fd=descriptor)
+        return os.fstat(descriptor).st_size, media_type_of(blob)
 
 
 def _renaming(catalogue: Catalogue, image: Image, name: Reference) -> str:

@@ -6,17 +6,21 @@ import gzip
 import io
 import json
 import os
+import socket
 import stat
 import tarfile
+from functools import partial
 from typing import Any
 
 from dockerapi.engine.answers import Stream
 from dockerapi.engine.errors import EngineError, NotFound
+from dockerapi.local.images import loading
 from dockerapi.local.images.committing import Committer, Step
 from dockerapi.local.images.image import Image
 from dockerapi.model.references import Reference
 from dockerapi.model.versions import Version
 from tests.local.images.support import Archive, Collector, ImagesTestCase
+from tests.local.leaving import descriptors, leave
 
 SMALL = Archive().directory("bin").add("bin/sh", b"#!", mode=0o755).bytes()
 
@@ -185,3 +189,27 @@ class SavingTests(ImagesTestCase):
             await self.load(b"garbage" * 200)
         self.assertEqual(garbage.exception.message, "archive/tar: invalid tar header")
         self.assertEqual(self.left_over(), [])
+
+    async def test_a_client_that_leaves_while_it_loads(self) -> None:
+        await self.import_image(SMALL, "one")
+        data = await self.save("one")
+        await self.remove("one")
+        before, number = descriptors(), 1
+        pairs: list[tuple[socket.socket, socket.socket]] = []
+
+        def connect() -> None:
+            """Take the next numbers for descriptors, with bytes that are somebody else's."""
+            pairs.append(socket.socketpair())
+            pairs[-1][1].send(b"mine")
+
+        while await leave(self, loading, number, partial(self.load, data), connect):
+            number += 1
+            near, far = pairs[-1]
+            self.assertEqual(near.recv(10, socket.MSG_DONTWAIT), b"mine")
+            near.close()
+            far.close()
+            self.assertEqual(self.left_over(), [], number)
+            self.assertEqual(descriptors(), before, number)
+            self.assertEqual(list((self.layout.blobs / "sha256").iterdir()), [], number)
+        self.assertGreater(number, 4)
+        self.assertEqual(len(self.images), 1)

@@ -170,6 +170,7 @@ class LogFiles:
         """Compress what was set aside as `number`; give up where `go_on` says so.
 
         There is a whole file at each moment: one that was left half-written is written anew.
+        Raises OSError, and nothing has happened then.
         """
         part = self._part(number)
         try:
@@ -189,6 +190,10 @@ class LogFiles:
             # It was dropped meanwhile, or the container was removed.
             part.unlink(missing_ok=True)
             return
+        except BaseException:
+            # On a full disk it would keep the room that is missing.
+            part.unlink(missing_ok=True)
+            raise
         self._aside(number).unlink(missing_ok=True)
 
     def tidy(self) -> None:

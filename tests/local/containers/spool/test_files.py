@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 
@@ -52,6 +53,16 @@ class FilesTests(LogCase):
         self.rotate()
         answers = iter((True, False))
         self.files.compress(1, lambda: next(answers))
+        self.assertEqual(self.names(), ["container.log", "container.log.1"])
+
+    def test_compressing_that_fails_leaves_nothing(self) -> None:
+        self.write(b"x" * 3_000_000)
+        self.rotate()
+
+        def full() -> bool:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.assertRaises(OSError, self.files.compress, 1, full)
         self.assertEqual(self.names(), ["container.log", "container.log.1"])
 
     def test_what_a_crash_left_is_made_good(self) -> None:

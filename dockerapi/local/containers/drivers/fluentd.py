@@ -23,6 +23,8 @@ from dockerapi.local.containers.drivers.tls import client_options
 from dockerapi.local.containers.values import boolean, number, parse_size
 
 _PORT = 24224
+#: The longest answer of a receiver, in bytes: an acknowledgement has some forty.
+_LONGEST = 4096
 _BOOLEANS = (
     *("fluentd-async", "fluentd-async-connect", "fluentd-request-ack"),
     "fluentd-sub-second-precision",
@@ -124,7 +126,7 @@ class _Fluentd:
 
     async def _until_acknowledged(self, chunk: str) -> None:
         answer = b""
-        while True:
+        while len(answer) <= _LONGEST:
             answer += await self._stream.answer()
             try:
                 said = msgspec.msgpack.decode(answer, type=dict[str, str])

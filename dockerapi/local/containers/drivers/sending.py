@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPullProducer,
@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dockerapi.local.containers.drivers.message import Undelivered
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 
 #: Between two tries of a datagram for which there is no room, in seconds.
 _NO_ROOM = 0.02
@@ -42,10 +42,9 @@ class Datagrams:
     async def send(self, datagrams: Iterable[bytes]) -> None:
         """Send `datagrams` in order; raises `Undelivered`."""
         try:
-            if self._socket is None:
-                self._socket = await in_thread(_connected, self._address)
+            target = self._socket or await finished(in_thread(self._connect))
             for datagram in datagrams:
-                await self._send(self._socket, datagram)
+                await self._send(target, datagram)
         except OSError as error:
             raise Undelivered(f"{self._address}: {error.strerror or error}") from error
 
@@ -54,6 +53,11 @@ class Datagrams:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _connect(self) -> socket.socket:
+        # Kept by the thread, so that `close` finds it though nobody waits any more.
+        self._socket = _connected(self._address)
+        return self._socket
 
     async def _send(self, target: socket.socket, datagram: bytes) -> None:
         while True:
@@ -104,6 +108,8 @@ class Stream:
             try:
                 factory = Factory.forProtocol(_Connection)
                 connection = cast(_Connection, await self._endpoint.connect(factory))
+            except CancelledError:
+                raise
             except Exception as error:
                 raise Undelivered(str(error)) from error
             self._connection = connection

@@ -5,23 +5,26 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import socket
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from dockerapi.local.containers.drivers import journald
+from dockerapi.local.containers.drivers import journald, sending
 from dockerapi.local.containers.drivers.catalogue import KINDS
 from dockerapi.local.containers.drivers.feed import Feed, cursor_path, read_cursor
-from dockerapi.local.containers.drivers.message import Driver, Message, Origin
+from dockerapi.local.containers.drivers.message import Driver, Message, Origin, Undelivered
 from dockerapi.local.containers.spool.changes import Changes
 from dockerapi.local.containers.spool.files import Cursor, LogFiles
 from tests.local.containers.spool.support import line
@@ -209,6 +212,41 @@ class FluentdTests(DriverCase):
         self.assertIn(
             b"\xd7\x00" + (1795550400).to_bytes(4) + (123456789).to_bytes(4), receiver.got
         )
+
+    async def test_an_acknowledgement_without_end(self) -> None:
+        # A map whose keys never come whole.
+        receiver = await self.stream(lambda _: b"\x81\xdb\xff\xff\xff\xff" + b"x" * 5000)
+        options = {"fluentd-address": f"127.0.0.1:{receiver.port}", "fluentd-request-ack": "1"}
+        task = Deferred.fromCoroutine(self.driver("fluentd", options).send([OUT]))
+        await self.assertFailure(task, Undelivered)
+
+
+class SendingTests(DriverCase):
+    async def test_who_gives_up_connecting_is_told_so(self) -> None:
+        class Nowhere:
+            def connect(self, _: object) -> Deferred[None]:
+                return Deferred()
+
+        stream = sending.Stream(cast(Any, Nowhere()), reactor)
+        task = Deferred.fromCoroutine(stream.send(b"x"))
+        task.cancel()
+        await self.assertFailure(task, CancelledError)
+
+    async def test_a_socket_made_for_nobody_is_closed(self) -> None:
+        made: list[socket.socket] = []
+
+        def connected(address: object) -> socket.socket:
+            time.sleep(0.1)
+            made.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            return made[0]
+
+        self.patch(sending, "_connected", connected)
+        datagrams = sending.Datagrams("/none", reactor)
+        task = Deferred.fromCoroutine(datagrams.send([b"x"]))
+        task.cancel()
+        await self.assertFailure(task, CancelledError)
+        datagrams.close()
+        self.assertEqual([one.fileno() for one in made], [-1])
 
 
 class JournaldTests(DriverCase):

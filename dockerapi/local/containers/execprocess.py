@@ -1,6 +1,7 @@
 """The process of an exec: described, made through a conmon of its own, followed to its end.
 
 Rule: it is told of in order: its code can be read, then its event comes, then its waiters wake.
+Whoever asked for it may leave at any moment: it is made and followed all the same.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.conmon import RuntimeFailed, Watch, launch
 from dockerapi.local.containers.exec import Exec
-from dockerapi.local.containers.monitor import read_end, until_ended
+from dockerapi.local.containers.monitor import UNKNOWN_CODE, read_end, until_ended
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.runtime import plain
 from dockerapi.local.containers.security.workdir import check_running_workdir
@@ -32,10 +35,14 @@ from dockerapi.local.host.threads import in_thread
 
 #: crun's words where a working directory cannot be entered.
 _CRUN_CHDIR = re.compile(r"^chdir `(.*)`: (.*)$")
+#: The exit code of what is there and cannot be run.
+_CANNOT_RUN = 126
 
 
 class ExecProcesses:
     """Runs execs and follows them."""
+
+    log = Logger()
 
     def __init__(
         self, places: Places, tell: Callable[[Exec, str], None], clock: IReactorTime
@@ -44,12 +51,13 @@ class ExecProcesses:
         self._places = places
         self._tell = tell
         self._clock = clock
-        self._watching: set[Deferred[None]] = set()
+        #: Making processes, and following them; given up at `stop`.
+        self._tasks: set[Deferred[None]] = set()
 
     def stop(self) -> None:
         """Follow none any more; they run on."""
-        for watching in tuple(self._watching):
-            watching.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
 
     def watch(self, found: Exec, *, stdin: bool = False) -> Watch:
         """Return what conmon is, or was, told of an exec."""
@@ -72,20 +80,44 @@ class ExecProcesses:
 
         One that is not attached has no input, and nobody gets its output. Raises `ExecFailed`.
         """
+        made: Deferred[None] = Deferred()
+        making = Deferred.fromCoroutine(self._make(found, tools, size, attached=attached))
+        making.addCallbacks(made.callback, made.errback)
+        self._keep(making)
+        await made
+
+    async def _make(
+        self, found: Exec, tools: Tools, size: tuple[int, int] | None, *, attached: bool
+    ) -> None:
         watch = self.watch(found, stdin=found.config.attach_stdin and attached)
         try:
             await in_thread(self._write_process, found, size, watch)
             await self._launch(found, watch, tools, attached=attached)
-        except EngineError as error:
-            if found.config.tty and isinstance(error, RuntimeFailed):
-                error = await in_thread(self._explained, found, error)
-            failed = _exec_error(error, found.command[0])
-            found.hub.close()
-            # As in dockerd, nothing dies that has not lived: no event.
-            self._record(found, failed.exit_code)
-            found.tell_end()
+        except CancelledError:
+            # The server stops; what conmon makes of it runs on.
+            self._never_ran(found, _CANNOT_RUN)
+            raise
+        except Exception as error:
+            failed = await self._failed(found, error)
+            self._never_ran(found, failed.exit_code)
             await in_thread(shutil.rmtree, watch.directory, True)
             raise failed from error
+
+    async def _failed(self, found: Exec, error: Exception) -> ExecFailed:
+        """Return the error for an exec that did not start because of `error`."""
+        if not isinstance(error, EngineError):
+            self.log.failure("the exec {id} was not started", id=found.id)
+            return ExecFailed(f"OCI runtime exec failed: {error}: unknown", _CANNOT_RUN)
+        told: EngineError = error
+        if found.config.tty and isinstance(error, RuntimeFailed):
+            told = await in_thread(self._explained, found, error)
+        return _exec_error(told, found.command[0])
+
+    def _never_ran(self, found: Exec, code: int) -> None:
+        """Record the end of an exec that had no process: as in dockerd, without an event."""
+        found.hub.close()
+        self._record(found, code)
+        found.tell_end()
 
     def _explained(self, found: Exec, error: RuntimeFailed) -> RuntimeFailed:
         """Return `error`, in other words where those that it has say nothing."""
@@ -113,9 +145,8 @@ class ExecProcesses:
         watching = Deferred.fromCoroutine(
             self._follow(found, watch, pidfd, conmon.addCallback(lambda _: None))
         )
-        self._watching.add(watching)
-        watching.addErrback(lambda _: None)
-        watching.addBoth(lambda _: self._watching.discard(watching))
+        watching.addErrback(self._lost, found)
+        self._keep(watching)
 
     async def _follow(
         self, found: Exec, watch: Watch, pidfd: int | None, conmon: Deferred[None]
@@ -131,6 +162,19 @@ class ExecProcesses:
                 os.close(pidfd)
         self._end(found, end.code)
         await in_thread(shutil.rmtree, watch.directory, True)
+
+    def _lost(self, failure: Failure, found: Exec) -> None:
+        """Record the end of an exec that cannot be followed, unless nobody wants to any more."""
+        if failure.check(CancelledError):
+            return
+        self.log.failure("the exec {id} cannot be followed", id=found.id, failure=failure)
+        if found.exit_code is None:
+            self._end(found, UNKNOWN_CODE)
+
+    def _keep(self, task: Deferred[None]) -> None:
+        """Remember a task while it runs."""
+        self._tasks.add(task)
+        task.addBoth(lambda _: self._tasks.discard(task))
 
     def _end(self, found: Exec, code: int) -> None:
         self._record(found, code)
@@ -174,14 +218,14 @@ class ExecFailed(InvalidParameter):
 def _exec_error(error: EngineError, program: str) -> ExecFailed:
     """Return the error for an exec of `program` that did not start, in dockerd's words."""
     if not isinstance(error, RuntimeFailed):
-        return ExecFailed(error.message, 126)
+        return ExecFailed(error.message, _CANNOT_RUN)
     words = plain(error.message)
     if not words.startswith("exec failed"):
         words = words.removeprefix("unable to start container process: ")
         words = f"exec failed: unable to start container process: {_as_runc(words, program)}"
     low = words.lower()
     missing = "executable file not found" in low or "no such file or directory" in low
-    return ExecFailed(f"OCI runtime exec failed: {words}: unknown", 127 if missing else 126)
+    return ExecFailed(f"OCI runtime exec failed: {words}: unknown", 127 if missing else _CANNOT_RUN)
 
 
 def _as_runc(words: str, program: str) -> str:

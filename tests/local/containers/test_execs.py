@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
-from dockerapi.local.containers import execs
+from dockerapi.local.containers import execprocess, execs
 from dockerapi.model.execs import ExecCreateRequest
 from dockerapi.model.versions import Version
 from tests.local.containers.streams import Client, StreamsCase, until
@@ -249,6 +250,45 @@ class ExecTests(StreamsCase):
             envelope = self.rig.make_job("ContainerExec", "cx", body=body).envelope
             config = (await request.decode(envelope, ["cx"], version)).config
             self.assertEqual(config.size, want)
+
+    async def test_one_whose_client_leaves_while_it_is_made(self) -> None:
+        # Long enough to be followed, and one that cannot be run.
+        for command, code in ((("sh", "-c", "sleep 0.5; exit 9"), 9), (("nosuch",), 127)):
+            exec_id = await self.make(*command)
+            served = Deferred.fromCoroutine(self.start(exec_id, Client()))
+            ended = Deferred.fromCoroutine(self.execs._execs[exec_id].ended())
+            self.assertFalse(served.called)
+            served.cancel()
+            await self.assertFailure(served, CancelledError)
+            await ended
+            self.assertEqual((await self.inspect(exec_id))["ExitCode"], code)
+        container = self.rig.containers.registry.get("cx")
+        self.assertEqual(container.exec_ids, [])
+        directory = self.rig.layout.container_run(container.id) / "execs"
+        await until(lambda: not os.listdir(directory))
+
+    async def test_what_the_host_refuses_ends_it(self) -> None:
+        exec_id = await self.make("true")
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(self.execs._processes, "_write_process", full)
+        client = Client()
+        await self.start(exec_id, client)
+        self.assertIn(b"No space left on device", client.frames()[1])
+        self.assertEqual((await self.inspect(exec_id))["ExitCode"], 126)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    async def test_one_that_cannot_be_followed_ends(self) -> None:
+        async def lose(*_: object) -> None:
+            raise ValueError("lost")
+
+        self.patch(execprocess, "until_ended", lose)
+        exec_id = await self.make("sleep", "0.2")
+        await self.start(exec_id, Client())
+        self.assertEqual((await self.inspect(exec_id))["ExitCode"], 255)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     async def test_two_hundred_at_once(self) -> None:
         await self.make("true")

@@ -6,10 +6,7 @@ connects it when the monitor is there and the process does not run yet, so no ou
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -27,6 +24,7 @@ from dockerapi.local.containers.hub import Hub
 from dockerapi.local.containers.logs import LogReader
 from dockerapi.local.containers.monitor import is_there
 from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.spool.ctl import say
 from dockerapi.local.containers.streaming import Left, Output, Wanted, stream
 from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
@@ -238,23 +236,8 @@ async def resize(watch: Watch, height: int, width: int) -> bool:
     """
     if not watch.terminal:
         return True
-    return await in_thread(
-        _write_control, watch.control_pipe, b"1 %d %d\n" % (height & 0xFFFF, width & 0xFFFF)
-    )
-
-
-def _write_control(path: Path, line: bytes) -> bool:
+    line = b"1 %d %d\n" % (height & 0xFFFF, width & 0xFFFF)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return await in_thread(say, watch.control_pipe, line)
     except OSError as error:
-        # No pipe, or nobody who reads it: the end is about to be told.
-        if error.errno in (errno.ENOENT, errno.ENXIO):
-            return False
         raise EngineError(f"the terminal cannot be resized: {error.strerror}") from error
-    try:
-        os.write(descriptor, line)
-    except BrokenPipeError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True

@@ -17,10 +17,10 @@ from twisted.logger import Logger
 
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import Conflict, EngineError, NotSupported
+from dockerapi.engine.errors import EngineError, NotSupported
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.conmon import Watch
-from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.drivers.feeds import Feeds
 from dockerapi.local.containers.drivers.message import Driver
 from dockerapi.local.containers.logoptions import can_be_read, details, make_driver, policy_of
@@ -30,6 +30,7 @@ from dockerapi.local.containers.spool.files import Cursor, LogFiles
 from dockerapi.local.containers.spool.reader import SpoolReader
 from dockerapi.local.containers.spool.render import Renderer, View
 from dockerapi.local.containers.spool.rotation import Policy, Rotation
+from dockerapi.local.containers.transitions import Operation, check
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import LogsRequest, stream_type
 from dockerapi.wire.duplex import Sink
@@ -107,8 +108,7 @@ class LogReader:
         """Answer ContainerLogs; raises `NotSupported` for a container without a log."""
         request = await job.request(LogsRequest)
         container = self._registry.get(request.container)
-        if container.state.status in (Status.REMOVING, Status.DEAD):
-            raise Conflict("can not get logs from container which is dead or marked for removal")
+        check(Operation.LOGS, container)
         if not can_be_read(container.host_config.log_config):
             raise NotSupported("configured logging driver does not support reading")
         policy_of(container.host_config.log_config)

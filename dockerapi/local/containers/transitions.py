@@ -54,6 +54,7 @@ class Operation(Enum):
     FORCED_REMOVE = auto()
     ATTACH = auto()
     EXEC = auto()
+    LOGS = auto()
     INSIDE = auto()  # what needs a process: top, resize
 
 
@@ -71,6 +72,7 @@ _STOPPED = _Refusal(NotModified, "container is already stopped")
 _NO_VICTIM = _Refusal(Conflict, "cannot kill container: {reference}: container {id} is not running")
 _NOT_PAUSED = _Refusal(EngineError, "Container {id} is not paused")
 _IN_PROGRESS = _Refusal(Conflict, "removal of container {reference} is already in progress")
+_NO_LOGS = _Refusal(Conflict, "can not get logs from container which is dead or marked for removal")
 _IN_THE_WAY = (
     'cannot remove container "{name}": container is %s: '
     "stop the container before removing or force remove"
@@ -120,6 +122,7 @@ _REFUSED: Mapping[Operation, Mapping[Status, _Refusal]] = {
         ),
         _RESTARTING: _IS_RESTARTING,
     },
+    Operation.LOGS: dict.fromkeys((_REMOVING, _D), _NO_LOGS),
     Operation.INSIDE: {**dict.fromkeys(_DOWN, _NOT_RUNNING), _RESTARTING: _IS_RESTARTING},
 }
 

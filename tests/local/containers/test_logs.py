@@ -7,7 +7,7 @@ import time
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from dockerapi.engine.errors import InvalidParameter
+from dockerapi.engine.errors import Conflict, InvalidParameter
 from tests.local.containers.streams import Client, StreamsCase, until
 
 
@@ -51,6 +51,19 @@ class LogsTests(StreamsCase):
         message = await self.fails(InvalidParameter, self.rig.job("ContainerLogs", "cx"))
         self.assertEqual(message, "must specify at least one of 'stdout' or 'stderr'")
         self.assertEqual((await self.read_logs("stdout=1&follow=1")).data, b"")
+
+    async def test_what_is_being_removed_shows_no_log(self) -> None:
+        _, served = await self.begin("echo", "1")
+        await served
+        container = self.rig.containers.registry.get("cx")
+        await until(lambda: not container.state.running)
+        container.removing = True
+        message = await self.fails(Conflict, self.read_logs("stdout=1"))
+        self.assertEqual(
+            message, "can not get logs from container which is dead or marked for removal"
+        )
+        container.removing = False
+        self.assertEqual((await self.read_logs("stdout=1")).frames(), {1: b"1\n"})
 
     async def test_following_ends_at_until(self) -> None:
         await self.begin("sh", "-c", "echo early; sleep 100")

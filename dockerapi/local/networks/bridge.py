@@ -23,6 +23,7 @@ from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.host.threads import in_thread, submit
 from dockerapi.local.networks.firewall import Firewall, NoFirewall
 from dockerapi.local.networks.rules import BridgeRules, Forward
+from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.local.networks.subnets import (
     DEFAULT_POOLS,
     Addresses,
@@ -197,6 +198,16 @@ class Bridge:
             self.addresses.release(ip)
             raise
         return Prepared(sandbox, path, address, mac, interface)
+
+    async def with_mac(self, sandbox: Sandbox, mac: str) -> Sandbox:
+        """Give the link of a sandbox another hardware address; raise `EngineError`."""
+        try:
+            if sandbox.path is not None:
+                await submit(self._thread, self._plumbing.set_mac, sandbox.path, mac)
+        except OSError as error:
+            raise EngineError(f"cannot set the MAC address {mac}: {error.strerror}") from error
+        endpoints = tuple(attrs.evolve(one, mac=mac) for one in sandbox.endpoints)
+        return attrs.evolve(sandbox, endpoints=endpoints)
 
     def release(self, addresses: Iterable[str]) -> None:
         """Let go of addresses of endpoints, in text."""

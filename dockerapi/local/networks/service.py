@@ -70,6 +70,8 @@ class Networks:
         self._bridge: Bridge | None = None
         self._networks: dict[str, NetworkRecord] = {}
         self._sandboxes: dict[str, Sandbox] = {}
+        #: Those that could not be taken down: what they have is not free before that succeeds.
+        self._stuck: dict[str, Sandbox] = {}
         self._stock = Stock(reactor, settings, self._thread, self._links)
         self._publisher: Publisher | None = None
         #: Containers whose namespaces others have joined.
@@ -116,7 +118,8 @@ class Networks:
 
     async def reconcile(self, living: Collection[str]) -> None:
         """Let go of the sandboxes of containers that are not among `living` (ids)."""
-        await self._forget([one for one in self._sandboxes if one not in living])
+        known = (*self._sandboxes, *self._stuck)
+        await self._forget([one for one in known if one not in living])
 
     def sandbox(self, container_id: str) -> Sandbox | None:
         """Return the sandbox of a container, or None while it has none."""
@@ -166,7 +169,7 @@ class Networks:
             same = present.endpoints[0].network == network.name
             if same and _intact(present) and not (ports or present.ports):
                 return present
-            await self.disconnect(container_id)
+        await self._forget([container_id])
         if network.name == "host":
             prepared = None
         else:
@@ -174,29 +177,18 @@ class Networks:
         sandbox = _sandbox(container_id, name, network, prepared)
         sandbox = attrs.evolve(sandbox, host=self._host_address())
         try:
-            if mac and sandbox.address:
-                sandbox = await self._with_mac(sandbox, mac)
+            if mac and sandbox.address and self._bridge is not None:
+                sandbox = await self._bridge.with_mac(sandbox, mac)
             if ports and sandbox.address and self._publisher is not None:
                 sandbox = await self._publisher.hold(sandbox, ports)
             await self._save(sandbox)
         except BaseException:
             # When given up, the transaction may have been made all the same.
-            await self._take_down([sandbox])
+            await self._undo(sandbox)
             raise
         self._sandboxes[container_id] = sandbox
         self._publish("connect", sandbox)
         return sandbox
-
-    async def _with_mac(self, sandbox: Sandbox, mac: str) -> Sandbox:
-        assert self._plumbing is not None
-        assert sandbox.path is not None
-        try:
-            await submit(self._thread, self._plumbing.set_mac, sandbox.path, mac)
-        except OSError as error:
-            raise EngineError(f"cannot set the MAC address {mac}: {error.strerror}") from error
-        return attrs.evolve(
-            sandbox, endpoints=tuple(attrs.evolve(one, mac=mac) for one in sandbox.endpoints)
-        )
 
     async def _save(self, sandbox: Sandbox) -> None:
         await self._store.write(lambda connection: records.save_sandbox(connection, sandbox))
@@ -210,9 +202,16 @@ class Networks:
     async def disconnect(self, container_id: str) -> None:
         """Let go of a container's sandbox; nothing happens where it has none.
 
-        Its namespace dies with its last process, and its address is free.
+        Its namespace dies with its last process, and its address is free. Where that fails, it is
+        tried again when the next one goes, or when the container comes again.
         """
+        stuck = tuple(self._stuck)
         await self._forget([container_id])
+        for one in stuck:
+            try:
+                await self._forget([one])
+            except Exception:
+                self.log.failure("the sandbox of {id} is still there", id=one)
 
     def identity(self, mode: str) -> str:
         """Return the id of the network that a mode names; empty for none."""
@@ -294,16 +293,29 @@ class Networks:
 
     async def _forget(self, containers: list[str]) -> None:
         """Take down the sandboxes of `containers`; what they had is free then."""
-        gone = [self._sandboxes[one] for one in containers if one in self._sandboxes]
+        found = (self._sandboxes.get(one) or self._stuck.pop(one, None) for one in containers)
+        gone = [sandbox for sandbox in found if sandbox is not None]
+        if not gone:
+            return
         try:
-            if gone:
-                await self._take_down(gone)
+            await self._take_down(gone)
+        except BaseException:
+            self._stuck |= {sandbox.container: sandbox for sandbox in gone}
+            raise
         finally:
             for sandbox in gone:
                 self._sandboxes.pop(sandbox.container, None)
-                self._shared.discard(sandbox.container)
         for sandbox in gone:
+            self._shared.discard(sandbox.container)
             self._publish("disconnect", sandbox)
+
+    async def _undo(self, sandbox: Sandbox) -> None:
+        """Take down what was not finished; its caller raises why."""
+        try:
+            await self._take_down([sandbox])
+        except Exception:
+            self._stuck[sandbox.container] = sandbox
+            self.log.failure("what was made for {id} is still there", id=sandbox.container)
 
     async def _take_down(self, sandboxes: list[Sandbox]) -> None:
         """Remove namespaces, then records, then let go of ports and addresses."""

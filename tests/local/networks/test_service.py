@@ -24,7 +24,9 @@ from dockerapi.local.networks import netlink, records
 from dockerapi.local.networks.firewall import Firewall
 from dockerapi.local.networks.namespaces import remove_namespace
 from dockerapi.local.networks.netlink import Link, Netlink
+from dockerapi.local.networks.plumbing import Plumbing
 from dockerapi.local.networks.sandbox import Sandbox
+from dockerapi.model.ports import Port, PortRequest
 from dockerapi.model.versions import Version
 
 from .support import Outside, Rig, identity, inside, link, pause, peer_seen, rules, until
@@ -111,6 +113,15 @@ class BridgeTests(Networked):
         self.assertEqual(seen.ipv6_off, "1")
         self.assertEqual(endpoint.network, "bridge")
         self.assertEqual(sandbox.path, rig.layout.netns / sandbox.id[:12])
+
+    async def test_a_hardware_address_of_its_own(self) -> None:
+        rig = await self.started()
+        mac = "02:42:0a:00:00:77"
+        sandbox = await rig.networks.connect(
+            identity(1), "bridge", name="c1", hostname="c1", mac=mac
+        )
+        self.assertEqual(sandbox.endpoints[0].mac, mac)
+        self.assertEqual(await inside(sandbox.path, lambda: mac_of("eth0")), mac)
 
     async def test_names_and_ports_as_dockerd_allows(self) -> None:
         rig = await self.started()
@@ -270,6 +281,46 @@ class SandboxTests(Networked):
         patch.restore()
         await rig.connect(1)
 
+    async def test_what_cannot_be_taken_down_is_taken_down_later(self) -> None:
+        # Seven addresses: one that is lost would be missing in the end.
+        rig = await self.started(stock=0, bip="10.213.97.1/29")
+        first = await rig.connect(1, ports=[PortRequest(Port(80), ("0.0.0.0",))])
+        number = first.ports[0].number
+        patch = self.patch(Plumbing, "remove", _fail)
+        for _ in range(2):
+            await self.assertFailure(
+                Deferred.fromCoroutine(rig.networks.disconnect(identity(1))), OSError
+            )
+        self.assertIsNone(rig.networks.sandbox(identity(1)))
+        wish = [PortRequest(Port(80), ("0.0.0.0",), number, number)]
+        await self.assertFailure(Deferred.fromCoroutine(rig.connect(2, ports=wish)), EngineError)
+        self.flushLoggedErrors(OSError)
+        patch.restore()
+        # The container itself comes again,
+        again = await rig.connect(1, ports=wish)
+        self.assertEqual([one.number for one in again.ports], [number])
+        # or another one goes.
+        await rig.networks.disconnect(identity(2))
+        await rig.networks.disconnect(identity(1))
+        self.assertEqual(await rig.pins(), [])
+        for container in range(3, 8):
+            await rig.connect(container)
+
+    async def test_a_start_that_cannot_be_undone_tells_why_it_failed(self) -> None:
+        rig = await self.started(stock=0)
+
+        def full(*_: object) -> None:
+            raise OSError("full")
+
+        self.patch(records, "save_sandbox", full)
+        patch = self.patch(Plumbing, "remove", _fail)
+        failure = await self.assertFailure(Deferred.fromCoroutine(rig.connect(1)), OSError)
+        self.assertEqual(str(failure), "full")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        patch.restore()
+        await rig.networks.reconcile(())
+        self.assertEqual(await rig.pins(), [])
+
     async def test_given_up_while_it_is_made(self) -> None:
         rig = await self.started(stock=0)
         connecting = Deferred.fromCoroutine(rig.connect(1))
@@ -295,6 +346,10 @@ class SandboxTests(Networked):
                     {"container": identity(1), "name": "bridge", "type": "bridge"},
                 ),
             )
+
+
+def _fail(*_: object) -> None:
+    raise OSError("busy")
 
 
 class RestartTests(Networked):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.task import Clock
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError
@@ -76,6 +80,43 @@ class JournalTests(TestCase):
         self.assertEqual(await self.rows(), ["die", "destroy"])
         self.assertEqual(applied, ["die"])
         self.assertEqual([one.action for one in self.bus.recent], ["die", "destroy"])
+
+    async def commit_and_leave(self, error: Exception | None) -> tuple[list[Any], list[str]]:
+        """Cancel a commit while it is under way; return its results, and what was applied."""
+        begun, go_on = threading.Event(), threading.Event()
+
+        def change(connection: sqlite3.Connection) -> int:
+            begun.set()
+            go_on.wait(10)
+            if error is not None:
+                raise error
+            return 7
+
+        applied: list[str] = []
+        results: list[Any] = []
+        committing = Deferred.fromCoroutine(
+            self.journal.commit(change, [event("start")], lambda: applied.append("start"))
+        )
+        committing.addBoth(results.append)
+        begun.wait(10)
+        committing.cancel()
+        self.assertEqual((results, applied), ([], []))
+        go_on.set()
+        while not results:
+            await deferLater(reactor, 0.002)
+        return results, applied
+
+    async def test_who_leaves_too_late_has_what_was_committed(self) -> None:
+        self.assertEqual(await self.commit_and_leave(None), ([7], ["start"]))
+        self.assertEqual(await self.rows(), ["start"])
+        self.assertEqual([one.action for one in self.bus.recent], ["start"])
+
+    async def test_who_leaves_a_commit_that_fails(self) -> None:
+        ((failure,), applied) = await self.commit_and_leave(ValueError("x"))
+        self.assertTrue(failure.check(CancelledError))
+        self.assertEqual((applied, await self.rows(), list(self.bus.recent)), ([], [], []))
+        await self.journal.commit(lambda _: None, [event("die")])
+        self.assertEqual([one.action for one in self.bus.recent], ["die"])
 
     async def test_the_change_can_be_read_when_its_event_is_told(self) -> None:
         applied: list[str] = []

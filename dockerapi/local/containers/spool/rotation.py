@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Never, Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -82,7 +82,7 @@ class Rotation:
             return
         # Whether it may be missing for another reason than rotation is of no interest: it is not.
         task = self._tasks[container.id] = Deferred.fromCoroutine(
-            self._look_after(files, ctl, policy)
+            self._look_after(files, ctl, policy, policy.max_size)
         )
 
         def ended(result: Failure | None) -> None:
@@ -105,13 +105,23 @@ class Rotation:
         self._tasks.clear()
         self._compressing.shutdown(wait=False, cancel_futures=True)
 
-    async def _look_after(self, files: LogFiles, ctl: Path, policy: Policy) -> None:
+    async def _look_after(self, files: LogFiles, ctl: Path, policy: Policy, max_size: int) -> None:
+        """Rotate the log whenever it is `max_size` long, for ever."""
+        while True:
+            try:
+                await self._rotate_on(files, ctl, policy, max_size)
+            except OSError as error:
+                # A full disk: everything is looked at anew then.
+                self.log.error("{path} cannot be rotated: {error}", path=files.path, error=error)
+            await self._sleep(_RETRY)
+
+    async def _rotate_on(self, files: LogFiles, ctl: Path, policy: Policy, max_size: int) -> Never:
+        """As `_look_after`, until the first OSError, which is raised."""
         await in_thread(files.tidy)
         if not await in_thread(files.path.exists):
             await self._reopened(files, ctl)
         await in_thread(files.drop, max(policy.max_files - 1, 1))
         self._compress(files, policy)
-        assert policy.max_size is not None
         size, looked = 0, time.monotonic()
         while True:
             change = self._changes.next(files.path)
@@ -123,24 +133,19 @@ class Rotation:
             finally:
                 give_up(change)
             now = time.monotonic()
-            if size >= policy.max_size:
+            if size >= max_size:
                 await self._rotate(files, ctl, policy)
                 size, pause = 0, SHORTEST
             else:
-                if policy.max_files == 1 and size >= policy.max_size // 2:
+                if policy.max_files == 1 and size >= max_size // 2:
                     await in_thread(files.drop, 0)
                 speed = (size - before) / max(now - looked, SHORTEST)
-                pause = (policy.max_size - size) / max(speed * _CAUTION, _BURST)
+                pause = (max_size - size) / max(speed * _CAUTION, _BURST)
             looked = now
             await self._sleep(min(max(pause, SHORTEST), LONGEST))
 
     async def _rotate(self, files: LogFiles, ctl: Path, policy: Policy) -> None:
-        try:
-            await in_thread(_set_aside, files, policy)
-        except OSError as error:
-            self.log.error("{path} cannot be rotated: {error}", path=files.path, error=error)
-            await self._sleep(_RETRY)
-            return
+        await in_thread(_set_aside, files, policy)
         await in_thread(say, ctl, _REOPEN)
         await self._reopened(files, ctl)
         self._changes.tell(files.path)

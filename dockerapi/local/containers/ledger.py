@@ -71,7 +71,7 @@ class Ledger:
 
         def apply() -> None:
             container.name = name
-            self._registry.release(old)
+            self._registry.release(old, container.id)
             self.changed()
 
         try:
@@ -81,7 +81,7 @@ class Ledger:
                 apply,
             )
         except BaseException:
-            self._registry.release(name)
+            self._registry.release(name, container.id)
             raise
 
     async def configure(self, container: Container, host: HostConfig) -> None:

@@ -128,12 +128,10 @@ class Operations:
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:
             check_platform(request.platform, image.config, request.body.image)
-        if request.body.host_config is not None:
-            await in_thread(check_sources, request.body.host_config)
-        if request.body.host_config is not None:
-            resolve_joined(request.body.host_config, self._registry)
-            resolve_modes(request.body.host_config, self._registry)
-            resolve_links(request.body.host_config, self._registry)
+        await in_thread(check_sources, host)
+        resolve_joined(host, self._registry)
+        resolve_modes(host, self._registry)
+        resolve_links(host, self._registry)
         name = name or choose_name(self._registry.taken)
         container, warnings = new_container(
             request, image, name, str(job.principal), cgroup_support()
@@ -144,7 +142,7 @@ class Operations:
             await self._ledger.insert(container)
         except BaseException:
             await self._volumes.undo(container)
-            self._registry.release(name)
+            self._registry.release(name, container.id)
             raise
         warnings += version_warnings(request.body, job.version)
         return {"Id": container.id, "Warnings": warnings}
@@ -192,19 +190,23 @@ class Operations:
         if not request.name:
             raise InvalidParameter("Neither old nor new names may be empty")
         container = self._registry.get(request.container)
-        if request.name.removeprefix("/") == container.name:
+        async with container.lock:
+            if container not in self._ledger:
+                raise NotFound(f"No such container: {request.container}")
+            await self._ledger.rename(container, self._new_name(container, request.name))
+
+    def _new_name(self, container: Container, wanted: str) -> str:
+        """Return the name that `wanted` is, reserved; raise what dockerd says of a wrong one."""
+        wanted = wanted.removeprefix("/")
+        if wanted == container.name:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
-            name = check_name(f"/{request.name.removeprefix('/')}")
+            name = check_name(f"/{wanted}")
             self._registry.reserve(name, container.id)
         except (Conflict, InvalidParameter) as refused:
             message = f"Error when allocating new name: {refused.message}"
             raise type(refused)(message) from None
-        await self._rename(container, name)
-
-    async def _rename(self, container: Container, name: str) -> None:
-        async with container.lock:
-            await self._ledger.rename(container, name)
+        return name
 
     async def delete(self, job: Job) -> None:
         """Answer ContainerDelete."""

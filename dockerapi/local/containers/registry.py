@@ -56,9 +56,10 @@ class Registry:
                 " You have to remove (or rename) that container to be able to reuse that name."
             )
 
-    def release(self, name: str) -> None:
-        """Give a name back; harmless when nobody has it."""
-        self._names.pop(name, None)
+    def release(self, name: str, identity: str) -> None:
+        """Give a name of the container `identity` back; harmless where that does not have it."""
+        if self._names.get(name) == identity:
+            del self._names[name]
 
     def taken(self, name: str) -> bool:
         """Tell whether a container has this name, or is about to."""
@@ -72,5 +73,4 @@ class Registry:
     def remove(self, container: Container) -> None:
         """Forget `container` and its name."""
         self._by_id.pop(container.id, None)
-        if self._names.get(container.name) == container.id:
-            self.release(container.name)
+        self.release(container.name, container.id)

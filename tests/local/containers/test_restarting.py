@@ -189,6 +189,34 @@ class RemovalTests(TestCase):
             (Conflict, "removal of container twice is already in progress"),
         )
 
+    async def test_a_rename_of_what_is_being_removed_takes_no_name(self) -> None:
+        await self.rig.create("true", name="aa")
+        registry = self.rig.containers.registry
+        container = registry.get("aa")
+        async with container.lock:
+            removing = Deferred.fromCoroutine(self.rig.job("ContainerDelete", "aa"))
+            renaming = Deferred.fromCoroutine(
+                self.rig.job("ContainerRename", "aa", query="name=bb")
+            )
+        await removing
+        other = await self.rig.create("true", name="aa")
+        await self.assertFailure(renaming, NotFound)
+        self.assertEqual(registry.get("aa").id, other["Id"])
+        self.assertFalse(registry.taken("bb"))
+        with self.assertRaises(Conflict):
+            await self.rig.create("true", name="aa")
+
+    async def test_two_renames_to_one_name(self) -> None:
+        await self.rig.create("true", name="aa")
+        jobs = [
+            Deferred.fromCoroutine(self.rig.job("ContainerRename", "aa", query="name=bb"))
+            for _ in range(2)
+        ]
+        results = await DeferredList(jobs, consumeErrors=True)
+        self.assertEqual([done for done, _ in results], [True, False])
+        self.assertTrue(self.rig.containers.registry.taken("bb"))
+        self.assertFalse(self.rig.containers.registry.taken("aa"))
+
     async def test_an_end_during_a_forced_removal(self) -> None:
         """Whoever comes first, one removes it and nobody fails for it."""
         for _ in range(5):

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
@@ -27,6 +28,8 @@ _ERROR = 2
 _FAMILY_IPV4 = 2
 _HEADER = struct.Struct("=IHHIIi")
 _RECEIVE = 64 * 1024
+#: How many elements are changed together: the answers have to fit into the socket's buffer.
+_AT_ONCE = 64
 #: Seconds that the kernel may take.
 _PATIENCE = 10.0
 
@@ -55,15 +58,24 @@ class NfElements:
 
         Raises FileNotFoundError where table or map is missing, OSError else.
         """
-        self._execute(NFT_MSG_NEWSETELEM, _CREATE, elements)
+        for begin in range(0, len(elements), _AT_ONCE):
+            try:
+                self._execute(NFT_MSG_NEWSETELEM, _CREATE, elements[begin : begin + _AT_ONCE])
+            except BaseException:
+                self.remove(elements[:begin])
+                raise
 
     def remove(self, elements: Sequence[Element]) -> None:
-        """Take `elements` out, one after the other; those that are not there are no error."""
-        for element in elements:
+        """Take `elements` out; those that are not there are no error."""
+        for begin in range(0, len(elements), _AT_ONCE):
+            some = elements[begin : begin + _AT_ONCE]
             try:
-                self._execute(NFT_MSG_DELSETELEM, 0, [element])
+                self._execute(NFT_MSG_DELSETELEM, 0, some)
             except FileNotFoundError:
-                continue
+                # Of these, none was taken out.
+                for one in some:
+                    with suppress(FileNotFoundError):
+                        self._execute(NFT_MSG_DELSETELEM, 0, [one])
 
     def _execute(self, kind: int, flags: int, elements: Sequence[Element]) -> None:
         first = self._sequence + 1

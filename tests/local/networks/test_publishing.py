@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError
@@ -296,6 +299,28 @@ class HoldingTests(PublishingCase):
         for one in sandboxes:
             self.assertIn(f"tcp . {one.ports[0].number} : {one.address} . 80", found)
 
+    async def test_the_server_answers_while_many_are_taken(self) -> None:
+        """1,500 ports take a while: others have their turn all the time."""
+        longest = _LongestTurn()
+        self.addCleanup(longest.stop)
+        wish = [PortRequest(Port(1 + n), ("127.0.0.1",)) for n in range(1500)]
+        sandbox = await self.rig.connect(1, ports=wish)
+        self.assertEqual(len({one.number for one in sandbox.ports}), 1500)
+        self.assertIn(f": {sandbox.address} . 1500 ", f"{await rules()} ".replace(",", " "))
+        await self.rig.networks.disconnect(identity(1))
+        self.assertNotIn(f": {sandbox.address} . ", await rules())
+        self.assertLess(longest.stop(), 0.4)
+
+    async def test_more_than_the_server_may_have_open(self) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, limits[1]))
+        wish = [PortRequest(Port(1 + n), ("0.0.0.0", "::")) for n in range(200)]
+        with self.assertRaises(EngineError) as caught:
+            await self.rig.connect(1, ports=wish)
+        self.assertIn("they need 400 descriptors", caught.exception.message)
+        self.assertIn("of at most 400 in use", caught.exception.message)
+
     async def test_who_wants_the_port_of_one_that_is_leaving_waits(self) -> None:
         first = await self.rig.connect(1, ports=request())
         number = str(first.ports[0].number)
@@ -314,6 +339,28 @@ class HoldingTests(PublishingCase):
         self.assertIsNone(self.rig.networks.sandbox(identity(99)))
         self.assertEqual(_published(await rules(), bridge), before)
         return caught.exception.message
+
+
+class _LongestTurn:
+    """Measures how long others wait for the reactor, in seconds."""
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+        self._last = time.monotonic()
+        self._call = LoopingCall(self._tick)
+        self._call.start(0.005)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._last)
+        self._last = now
+
+    def stop(self) -> float:
+        """End, and return the longest."""
+        if self._call.running:
+            self._tick()
+            self._call.stop()
+        return self._longest
 
 
 class UndoTests(PublishingCase):

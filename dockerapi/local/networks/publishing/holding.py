@@ -1,6 +1,6 @@
 """Ports of the host held by bound sockets, so that nobody else on it takes them.
 
-Rule: one wish gets one number on all its addresses, or nothing; nothing here waits.
+Rule: one wish gets one number on all its addresses, or nothing; a long search gives others a turn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -30,6 +30,8 @@ _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _SO_ATTACH_FILTER = 26
 #: The program "return 0" of classic BPF (linux/filter.h): nothing passes.
 _REFUSE_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)
+#: How many numbers are tried before others have their turn: a few milliseconds.
+_AT_ONCE = 64
 _KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -62,12 +64,17 @@ class Held:
 class Holding:
     """The ports of the host that containers have."""
 
-    def __init__(self) -> None:
-        #: How often each protocol, number and address is held.
-        self._held: Counter[tuple[str, int, str]] = Counter()
+    def __init__(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Begin; `turn` is awaited to let others go on."""
+        #: How often each address is held, by protocol and number.
+        self._held: dict[tuple[str, int], Counter[str]] = {}
         self._last: dict[str, int] = {}
+        self._turn = turn
+        self._tries = 0
 
-    def take(self, request: PortRequest, *, accepting: Sequence[int], target: str) -> list[Held]:
+    async def take(
+        self, request: PortRequest, *, accepting: Sequence[int], target: str
+    ) -> list[Held]:
         """Hold a port as `request` wants it and return it, on each of its addresses.
 
         `accepting` are the IP versions whose sockets are to accept (for a proxy); others let
@@ -75,8 +82,10 @@ class Holding:
         another container has it, `EngineError` in dockerd's words where the host refuses.
         """
         if request.first and request.first == request.last:
+            await self._count()
             return self._hold(request, request.first, accepting, target)
         for number in self._candidates(request):
+            await self._count()
             try:
                 held = self._hold(request, number, accepting, target)
             except (PortAllocated, _InUse):
@@ -93,10 +102,19 @@ class Holding:
     def release(self, held: Held) -> None:
         """Let a port go."""
         held.socket.close()
-        key = (held.port.port.protocol, held.port.number, held.port.address)
-        self._held[key] -= 1
-        if self._held[key] <= 0:
+        key = (held.port.port.protocol, held.port.number)
+        addresses = self._held[key]
+        addresses[held.port.address] -= 1
+        if addresses[held.port.address] <= 0:
+            del addresses[held.port.address]
+        if not addresses:
             del self._held[key]
+
+    async def _count(self) -> None:
+        """Count a try, and let others go on from time to time."""
+        self._tries += 1
+        if self._tries % _AT_ONCE == 0:
+            await self._turn()
 
     def _hold(
         self, request: PortRequest, number: int, accepting: Sequence[int], target: str
@@ -123,19 +141,17 @@ class Holding:
         return held
 
     def _keep(self, port: PublishedPort, bound: socket.socket) -> Held:
-        self._held[port.port.protocol, port.number, port.address] += 1
+        addresses = self._held.setdefault((port.port.protocol, port.number), Counter())
+        addresses[port.address] += 1
         return Held(port, bound)
 
     def _conflicts(self, protocol: str, number: int, address: str) -> bool:
         version = ip_address(address).version
         return any(
             other == address or address in _ANY or other in _ANY
-            for kind, taken, other in self._of(protocol, number)
+            for other in self._held.get((protocol, number), ())
             if ip_address(other).version == version
         )
-
-    def _of(self, protocol: str, number: int) -> list[tuple[str, int, str]]:
-        return [key for key in self._held if key[0] == protocol and key[1] == number]
 
     def _candidates(self, request: PortRequest) -> Iterator[int]:
         """Give the numbers to try: from the first on, or after the one given last."""

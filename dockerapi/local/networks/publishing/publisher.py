@@ -11,12 +11,14 @@ from ipaddress import ip_address
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.networks.bridge import Bridge
 from dockerapi.local.networks.publishing.holding import Held, Holding, PortAllocated
+from dockerapi.local.networks.publishing.room import check_room
 from dockerapi.local.networks.publishing.tcp import TcpProxy
 from dockerapi.local.networks.publishing.udp import UdpProxy
 from dockerapi.local.networks.rules import Forward
@@ -51,7 +53,9 @@ class Publisher:
     def __init__(self, reactor: Any, bridge: Bridge) -> None:
         self._reactor = reactor
         self._bridge = bridge
-        self._holding = Holding()
+        self._holding = Holding(lambda: deferLater(reactor, 0))
+        #: One searches at a time, so that two who want the same ports do not both fail.
+        self._taking = DeferredLock()
         #: By sandbox; and the proxies among what is held.
         self._entries: dict[str, _Entry] = {}
         self._proxies: dict[Held, TcpProxy | UdpProxy] = {}
@@ -64,7 +68,7 @@ class Publisher:
         """
         while True:
             try:
-                held = self._take(requests, sandbox.address)
+                held = await self._take(requests, sandbox.address)
             except PortAllocated as allocated:
                 if not await self._one_left(allocated):
                     raise _unconnected(sandbox, allocated) from None
@@ -136,16 +140,18 @@ class Publisher:
                 self._holding.release(held)
         self._entries.clear()
 
-    def _take(self, requests: Sequence[PortRequest], target: str) -> list[Held]:
+    async def _take(self, requests: Sequence[PortRequest], target: str) -> list[Held]:
+        check_room(sum(len(request.addresses) for request in requests))
         versions = (6,) if self._bridge.leads else (4, 6)
         held: list[Held] = []
-        try:
-            for request in requests:
-                held += self._holding.take(request, accepting=versions, target=target)
-        except BaseException:
-            for one in held:
-                self._holding.release(one)
-            raise
+        async with self._taking:
+            try:
+                for request in requests:
+                    held += await self._holding.take(request, accepting=versions, target=target)
+            except BaseException:
+                for one in held:
+                    self._holding.release(one)
+                raise
         return held
 
     async def _one_left(self, wanted: PortAllocated) -> bool:

@@ -22,7 +22,7 @@ from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.rootfs import Directories, mount_root, unmount_root
 from dockerapi.local.host.beneath import make_directories, make_file
 from dockerapi.local.host.pidfd import start_time_of
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 
 
 @attrs.frozen
@@ -61,7 +61,11 @@ class Roots:
                 raise Conflict(f"container {container.id} is marked for removal")
             layers = await self._places.layers(container)
             volatile = container.host_config.auto_remove
-            await in_thread(mount_root, directories, layers, volatile=volatile)
+            try:
+                await finished(in_thread(mount_root, directories, layers, volatile=volatile))
+            except BaseException:
+                await self._unmount_unused(container, directories)
+                raise
             self._users[container.id] += 1
             container.root_uses += 1
         try:
@@ -70,10 +74,14 @@ class Roots:
             container.root_uses += 1
             async with container.lock:
                 self._users[container.id] -= 1
-                if not self._users[container.id]:
-                    del self._users[container.id]
-                    if not container.state.running:
-                        await in_thread(unmount_root, directories)
+                await self._unmount_unused(container, directories)
+
+    async def _unmount_unused(self, container: Container, directories: Directories) -> None:
+        """Unmount a root that nobody uses any more; its container's lock is held."""
+        if not self._users[container.id]:
+            del self._users[container.id]
+            if not container.state.running:
+                await in_thread(unmount_root, directories)
 
     @asynccontextmanager
     async def reached(self, container: Container) -> AsyncIterator[Reach]:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
+from dockerapi.local.containers.archive import roots
 from tests.local.archive.support import Collected, archive
 from tests.local.containers.support import Rig
+from tests.local.leaving import descriptors, leave
 
 
 class ArchiveTests(TestCase):
@@ -195,6 +198,20 @@ class ArchiveTests(TestCase):
         container = self.rig.containers.registry.get(identity)
         while self.rig.containers.roots.in_use(container):
             await deferLater(reactor, 0.02)
+
+    async def test_a_client_that_leaves_while_a_root_is_mounted(self) -> None:
+        identity = (await self.rig.create("true"))["Id"]
+        getting = partial(self.get, identity, "/etc/passwd")
+        # Once before: what children are put into is opened for good.
+        await getting()
+        await self.unmounted(identity)
+        before, number = descriptors(), 1
+        while await leave(self, roots, number, getting):
+            await self.unmounted(identity)
+            self.assertEqual(descriptors(), before, number)
+            number += 1
+        self.assertGreater(number, 2)
+        await self.unmounted(identity)
 
     async def test_changes_and_export(self) -> None:
         created = (await self.rig.create("true"))["Id"]

@@ -190,28 +190,38 @@ class Lifecycle:
 
     def _tell_end(self, container: Container, end: End, *, removes: bool) -> None:
         running = self._running.pop(container.id, None)
-        # Also of one that starts again: who waits, waits for the next end.
-        container.tell_exit(Exit(end.code))
-        self.let_go(container)
         if running is not None:
             os.close(running.pidfd)
+        # Also of one that starts again: who waits, waits for the next end.
+        container.tell_exit(Exit(end.code))
+        self._let_go(container)
+        if running is not None:
             running.tell()
         if removes:
             container.tell_removal(Exit(end.code))
 
+    def _let_go(self, container: Container) -> None:
+        """Tell those that are at the container's streams; what fails there stops nothing here."""
+        try:
+            self.let_go(container)
+        except Exception:
+            self.log.failure("the container {id} was not let go", id=container.id)
+
     async def _restart(self, container: Container) -> None:
         """Start a container whose policy says so."""
         async with container.lock:
-            if container.state.status is not Status.RESTARTING:
+            if not _waits(container):
                 return
             try:
                 await self._launch(container, restarts=container.state.restarts)
-            except EngineError as error:
-                self.log.warn(
-                    "the container {id} cannot be started again: {reason}",
-                    id=container.id,
-                    reason=error.message,
-                )
+            except CancelledError:
+                raise
+            except Exception as error:
+                text = "the container {id} cannot be started again: {reason}"
+                if isinstance(error, EngineError):
+                    self.log.warn(text, id=container.id, reason=error.message)
+                else:
+                    self.log.failure(text, id=container.id, reason=str(error))
                 await self._give_up(container)
 
     async def give_up_restart(self, container: Container) -> bool:
@@ -227,7 +237,13 @@ class Lifecycle:
             return True
 
     async def _give_up(self, container: Container) -> None:
-        await self._ledger.save(container, moved(container.state, Status.EXITED, by_hand=True))
+        state = moved(container.state, Status.EXITED, by_hand=True)
+        try:
+            await self._ledger.save(container, state)
+        except Exception:
+            # It starts no more all the same; who waits for its end must learn of it.
+            self.log.failure("the end of the container {id} was not recorded", id=container.id)
+            self._ledger.accept(container, state)
         container.tell_exit(Exit(container.state.exit_code))
 
     async def resume(self, container: Container) -> None:
@@ -258,7 +274,7 @@ class Lifecycle:
             await self._ledger.forget(container, event(container, "destroy"))
             await self._cleaner.forget_volumes(container)
             self._restarter.forget(container)
-            self.let_go(container)
+            self._let_go(container)
             container.tell_removal(Exit(container.state.exit_code))
         finally:
             container.lock.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -103,6 +104,38 @@ class RestartTests(TestCase):
         await deferLater(reactor, 1.0)
         self.assertEqual(self.rig.actions().count("start"), starts)
         self.assertEqual((await self.inspect())["State"]["Status"], "exited")  # type: ignore[index]
+
+    async def test_a_restart_that_the_host_refuses_is_given_up(self) -> None:
+        await self.with_policy("always", "sleep", "1000")
+        container = self.rig.containers.registry.get("again")
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched = self.patch(self.rig.containers.starter, "_write_bundle", full)
+        waiting = await self.rig.wait("again", "next-exit")
+        os.kill(container.state.pid, signal.SIGKILL)
+        await waiting
+        await until(lambda: container.state.status is Status.EXITED)
+        self.assertEqual(container.state.error, "[Errno 28] No space left on device")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        patched.restore()
+        await self.rig.job("ContainerStart", "again")
+        self.assertTrue(container.state.running)
+
+    async def test_what_fails_at_the_streams_keeps_nobody_waiting(self) -> None:
+        def fail(_: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.rig.containers.lifecycle.let_go = fail
+        await self.with_policy("always", "sleep", "1000")
+        container = self.rig.containers.registry.get("again")
+        os.kill(container.state.pid, signal.SIGKILL)
+        await until(lambda: self.rig.actions().count("start") == 2)
+        await self.rig.job("ContainerStop", "again", query="t=0")
+        self.assertEqual(container.state.status, Status.EXITED)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
+        self.rig.containers.lifecycle.let_go = lambda _: None
 
     async def test_what_a_client_stops_stays_stopped(self) -> None:
         await self.with_policy("always", "sleep", "1000")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
@@ -20,10 +21,12 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.host.spawn import MissingProgram, find_program, run
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.networks import firewall
+from dockerapi.local.networks.publishing import tcp
+from dockerapi.local.networks.publishing.udp import UdpProxy
 from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.model.containers import PortBinding
 from dockerapi.model.ports import Port, PortRequest, requested_ports
-from tests.local.networks.support import Outside, Rig, identity, inside, link, rules, until
+from tests.local.networks.support import BLOCKED, Outside, Rig, identity, inside, link, rules, until
 from tests.local.networks.traffic import TCP, UDP, Echo, ask, reaches, talk
 
 
@@ -229,6 +232,55 @@ class ProxyTests(PublishingCase):
     async def test_nobody_listens(self) -> None:
         sandbox = await self.rig.connect(1, ports=request("::1"))
         self.assertEqual(await in_thread(talk, "::1", sandbox.ports[0].number) or b"", b"")
+
+    async def test_no_more_than_so_many_clients(self) -> None:
+        self.patch(tcp, "_CLIENTS", 3)
+        sandbox = await self.serve(1, request("::1"))
+        number = sandbox.ports[0].number
+
+        def connect() -> socket.socket:
+            client = socket.create_connection(("::1", number), timeout=5)
+            client.send(b"x")
+            return client
+
+        clients = []
+        for _ in range(3):
+            clients.append(await in_thread(connect))
+            self.assertEqual(await in_thread(clients[-1].recv, 9), b"x")
+        # The kernel lets them in; they are heard when others have gone.
+        clients += [await in_thread(connect), await in_thread(connect)]
+        for client in clients:
+            self.addCleanup(client.close)
+        clients[3].settimeout(BLOCKED)
+        with self.assertRaises(TimeoutError):
+            await in_thread(clients[3].recv, 9)
+        for client in clients[:2]:
+            client.close()
+        for client in clients[3:]:
+            client.settimeout(5)
+            self.assertEqual(await in_thread(client.recv, 9), b"x")
+        # It ends also while it accepts nobody.
+        await self.rig.networks.disconnect(identity(1))
+        with self.assertRaises(ConnectionResetError):
+            await in_thread(clients[4].recv, 9)
+
+    async def test_a_container_that_cannot_be_reached_is_no_error(self) -> None:
+        sandbox = await self.serve(1, request("::1", inside=UDP))
+        within = [find_program("nsenter"), f"--net={sandbox.path}", find_program("nft")]
+        rule = (
+            "table ip t { chain c { type filter hook input priority 0; udp dport 53 "
+            "reject with icmp type admin-prohibited; }; }"
+        )
+        self.assertEqual((await run([*within, rule])).status, 0)
+        client = ("::1", 9)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
+            bound.bind(("::1", 0))
+            proxy = UdpProxy(reactor, bound, sandbox.address, 53)
+            self.addCleanup(proxy.close)
+        # The refusal is there before the call returns, and the reactor has not seen it yet.
+        proxy.datagramReceived(b"x", client)
+        proxy._sessions[client].doRead()
+        self.assertIn(client, proxy._sessions)
 
     async def test_its_clients_end_with_the_container(self) -> None:
         sandbox = await self.serve(1, request("::1"))

@@ -1,7 +1,8 @@
 """A proxy of TCP: what comes to a port of the host goes to a container and back.
 
 Rule: each side is read only as fast as the other takes it, so a connection holds a bounded amount;
-an end of input is passed on, and the other direction goes on.
+an end of input is passed on, and the other direction goes on. The number of connections is bounded:
+who comes then waits in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from zope.interface import implementer
 
 #: Seconds that a container may take to accept a connection.
 _CONNECT_TIMEOUT = 30
+#: The most connections at a time to one port; each takes two descriptors of the server.
+_CLIENTS = 1024
 
 
 @implementer(IHalfCloseableProtocol)
@@ -35,6 +38,8 @@ class _End(Protocol):
         for one, other in ((self, peer), (peer, self)):
             one.transport.registerProducer(other.transport, True)
             one.transport.setTcpNoDelay(True)
+            # An end whose host vanished would hold both descriptors for ever.
+            one.transport.setTcpKeepAlive(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on what came."""
@@ -112,7 +117,7 @@ class _Outside(_End):
     def connectionMade(self) -> None:
         """Read nothing before the container has accepted."""
         self.transport.pauseProducing()
-        self._proxy.clients.add(self)
+        self._proxy.begun(self)
         self._connector = self._proxy.dial(_Dialling(self))
 
     def resume(self) -> None:
@@ -122,7 +127,7 @@ class _Outside(_End):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give up what is under way."""
         self.left = True
-        self._proxy.clients.discard(self)
+        self._proxy.ended(self)
         if self.peer is None:
             self._connector.disconnect()
         super().connectionLost(reason)
@@ -139,6 +144,7 @@ class TcpProxy(Factory):
     def __init__(self, reactor: Any, listening: socket.socket, host: str, port: int) -> None:
         """Begin; `host` and `port` are the container's. The socket stays the caller's."""
         self.clients: set[_Outside] = set()
+        self._closed = False
         self._reactor = reactor
         self._target = (host, port)
         self._port = reactor.adoptStreamPort(listening.fileno(), listening.family, self)
@@ -147,12 +153,25 @@ class TcpProxy(Factory):
         """Return the protocol of a new connection."""
         return _Outside(self)
 
+    def begun(self, client: _Outside) -> None:
+        """Count a connection; at the bound accept no more."""
+        self.clients.add(client)
+        if len(self.clients) >= _CLIENTS:
+            self._port.pauseProducing()
+
+    def ended(self, client: _Outside) -> None:
+        """Count no longer a connection that has ended, and accept again."""
+        self.clients.discard(client)
+        if len(self.clients) == _CLIENTS - 1 and not self._closed:
+            self._port.resumeProducing()
+
     def dial(self, factory: ClientFactory) -> Any:
         """Connect to the container."""
         return self._reactor.connectTCP(*self._target, factory, timeout=_CONNECT_TIMEOUT)
 
     def close(self) -> None:
         """Accept no more, and end what there is."""
+        self._closed = True
         self._port.stopListening()
         for client in tuple(self.clients):
             client.transport.abortConnection()

@@ -68,10 +68,8 @@ class _Session:
         for _ in range(_AT_ONCE):
             try:
                 datagram = self._socket.recv(_LARGEST)
-            except BlockingIOError:
-                return
-            except ConnectionRefusedError:
-                # The container does not listen, and may do so later.
+            except OSError:
+                # Nothing is there, or the container cannot be reached now, and may be later.
                 return
             self._proxy.answer(datagram, self._client)
 

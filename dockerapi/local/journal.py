@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from dockerapi.engine.errors import Unavailable
 from dockerapi.engine.events import Event, EventBus
-from dockerapi.local.host.threads import finished
 from dockerapi.local.store import Store, StoreError
 
 T = TypeVar("T")
@@ -105,10 +104,7 @@ class Journal:
         """Carry out `change` and write `events` in one transaction; return its result.
 
         Then `apply` makes the change one that can be read, and the events are told. What `change`
-        raises undoes both, and is raised here.
-
-        What was asked for is carried out: who is cancelled meanwhile goes on with the result, and
-        is told of the cancellation only where nothing has changed.
+        raises undoes both, and is raised here. Who is cancelled meanwhile: see `Store.write`.
         """
         reserved = self._bus.reserve(events)
 
@@ -118,22 +114,14 @@ class Journal:
                 _insert(connection, reserved)
             return result
 
-        outcome: list[T] = []
-
-        async def carry_out() -> None:
-            try:
-                result = await self._store.write(transaction, essential=essential)
-                apply()
-                outcome.append(result)
-            finally:
-                self._bus.settle(reserved, happened=bool(outcome))
-
+        happened = False
         try:
-            await finished(Deferred.fromCoroutine(carry_out()))
-        except CancelledError:
-            if not outcome:
-                raise
-        return outcome[0]
+            result = await self._store.write(transaction, essential=essential)
+            apply()
+            happened = True
+        finally:
+            self._bus.settle(reserved, happened=happened)
+        return result
 
     async def page(self, after: int, last: int, since: int) -> Sequence[Event]:
         """See `History.page`."""

@@ -16,11 +16,12 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from dockerapi.engine.errors import EngineError, Unavailable
+from dockerapi.local.host.threads import finished
 from dockerapi.local.reserve import Reserve
 
 T = TypeVar("T")
@@ -96,9 +97,23 @@ class Store:
         What it raises undoes the transaction and is raised here: `StoreFull` and `StoreError` for
         what is wrong with the disk. One that is `essential` (it removes, or writes down what has
         happened) finds room on a disk that is full, too; it may be run twice for that.
+
+        What was asked for is carried out: who is cancelled meanwhile has the result all the same,
+        and the cancellation is raised only where nothing has changed.
         """
         perform = self._essential if essential else self._ordinary
-        return await self._submit(lambda: perform(change))
+        outcome: list[T] = []
+
+        def note(result: T) -> T:
+            outcome.append(result)
+            return result
+
+        try:
+            return await finished(self._submit(lambda: perform(change)).addCallback(note))
+        except CancelledError:
+            if not outcome:
+                raise
+            return outcome[0]
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` in the store's thread and return its result; raise `StoreError`."""
@@ -153,7 +168,6 @@ class Store:
     def _submit(self, function: Callable[[], T]) -> Deferred[T]:
         if self._thread is None:
             raise Unavailable("the database is closed")
-        # Who gives up waiting does not undo: a transaction that was asked for is carried out.
         waiter: Deferred[T] = Deferred()
 
         def work() -> None:

@@ -236,7 +236,7 @@ class Daemon(Service):
             starting.cancel()
         await self.server.stop()
         if self.settings.stop_containers and self.engine.activation.active:
-            await stop_all_containers(self.engine)
+            await stop_all_containers(self.engine, self.backend)
         await self.engine.shutdown(self.settings.shutdown_timeout, self.reactor)
         self.server.gate.open()
         # The last answers are written in this turn of the reactor, after their jobs have ended.

@@ -1,6 +1,6 @@
 """Stopping the containers at the server's end (`--stop-containers`).
 
-Rule: it asks the engine by the jobs that any client could run.
+Rule: a backend that knows how does it itself; else the jobs are run that any client could run.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dockerapi.engine.answers import Answer, Encoded
+from dockerapi.engine.backend import Backend, StopsContainers
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 
 log = Logger()
 
 
-async def stop_all_containers(engine: Engine) -> None:
+async def stop_all_containers(engine: Engine, backend: Backend) -> None:
     """Stop every running container, all at once, each with its own time-out.
 
     What cannot be stopped is logged.
     """
+    if isinstance(backend, StopsContainers):
+        await backend.stop_all()
+        return
     try:
         containers = _plain(await engine.job("ContainerList").run())
     except EngineError as error:

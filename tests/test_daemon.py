@@ -279,6 +279,18 @@ class DaemonTests(TestCase):
         await daemon.stopService()
         self.assertEqual(self.backend.stops, ["a", "b"])
 
+    async def test_a_backend_that_stops_containers_is_asked_to(self) -> None:
+        daemon = self.start(stop_containers=True)
+
+        async def stop_all() -> None:
+            self.backend.stops.append("all")
+
+        self.backend.stop_all = stop_all  # type: ignore[attr-defined]
+        self.backend.started.callback(None)
+        await self.pause()
+        await daemon.stopService()
+        self.assertEqual(self.backend.stops, ["all"])
+
     async def test_the_end_before_the_start(self) -> None:
         daemon = self.start()
         early = self.ask("/_ping")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dockerapi.engine.engine import Engine
 
@@ -20,4 +20,16 @@ class Backend(Protocol):
 
     async def stop(self) -> None:
         """Let go of everything that belongs to this process; containers run on."""
+        ...
+
+
+@runtime_checkable
+class StopsContainers(Protocol):
+    """A backend that itself stops all containers at the server's end.
+
+    Unlike a client's stop this leaves those with a restart policy ones to start again.
+    """
+
+    async def stop_all(self) -> None:
+        """Stop every container that runs; what cannot be stopped is logged."""
         ...

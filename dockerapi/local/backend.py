@@ -216,6 +216,10 @@ class LocalBackend:
         for container in self.containers.registry:
             self._logs.take_up(container, self.containers.places.watch(container))
 
+    async def stop_all(self) -> None:
+        """See `dockerapi.engine.backend.StopsContainers.stop_all`."""
+        await self.containers.stop_all()
+
     async def stop(self) -> None:
         """Let go of what belongs to this process; containers run on."""
         if not self._ownership.taken:

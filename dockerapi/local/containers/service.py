@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import attrs
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dockerapi.engine.engine import Engine
-from dockerapi.engine.errors import EngineError
+from dockerapi.engine.errors import EngineError, NotModified
 from dockerapi.local.containers.archive.operations import ArchiveOperations
 from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.cleaning import Cleaner
@@ -186,12 +188,25 @@ class Containers:
         # An earlier server may have shared it for another runtime's sake.
         stop_sharing(self._layout.containers)
 
-    async def stop_all(self, timeout: int | None = None) -> None:
-        """Stop every container that runs (``--stop-containers``)."""
+    async def stop_all(self) -> None:
+        """Stop every container that runs, all at once (``--stop-containers``).
+
+        What cannot be stopped is logged; what its policy wants runs again at the next start.
+        """
         self.lifecycle.close()
-        for container in self.registry:
-            if container.state.running:
-                await self.control.stop(container, timeout=timeout, by_hand=False)
+        stopping = [
+            Deferred.fromCoroutine(self.control.stop(one, by_hand=False)).addErrback(
+                self._not_stopped, one
+            )
+            for one in self.registry
+            if one.state.running
+        ]
+        await DeferredList(stopping)
+
+    def _not_stopped(self, failure: Failure, container: Container) -> None:
+        # It may have ended by itself meanwhile.
+        if not failure.check(NotModified):
+            self.log.failure("cannot stop {id}", id=container.id, failure=failure)
 
     @property
     def runtime(self) -> str:

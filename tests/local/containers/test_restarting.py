@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from dockerapi.engine.errors import Conflict, NotFound
+from dockerapi.engine.errors import Conflict, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Status
 from tests.local.containers.support import Rig
 
@@ -151,6 +151,31 @@ class RestartTests(TestCase):
         starts = self.rig.actions().count("start")
         await deferLater(reactor, 0.5)
         self.assertEqual(self.rig.actions().count("start"), starts)
+
+    async def test_what_the_servers_end_stops_starts_with_the_next(self) -> None:
+        for name, policy in (("aa", "unless-stopped"), ("bb", "on-failure"), ("cc", "no")):
+            host = {"RestartPolicy": {"Name": policy}}
+            await self.rig.create("sleep", "1000", name=name, host=host, StopTimeout=0)
+            await self.rig.job("ContainerStart", name)
+        await self.rig.containers.stop_all()
+        states = {one.state.status for one in self.rig.containers.registry}
+        self.assertEqual(states, {Status.EXITED})
+        await self.rig.stop()
+        await self.rig.start()
+        found = {one.name: one for one in self.rig.containers.registry}
+        await until(lambda: found["aa"].state.running and found["bb"].state.running)
+        self.assertEqual(found["cc"].state.status, Status.EXITED)
+
+    async def test_one_that_cannot_be_stopped_leaves_the_others_their_end(self) -> None:
+        for name in ("aa", "bb"):
+            await self.rig.create("sleep", "1000", name=name, StopTimeout=0)
+            await self.rig.job("ContainerStart", name)
+        found = {one.name: one for one in self.rig.containers.registry}
+        found["aa"].config.stop_signal = "SIGNONE"
+        await self.rig.containers.stop_all()
+        self.assertTrue(found["aa"].state.running)
+        self.assertEqual(found["bb"].state.status, Status.EXITED)
+        self.assertEqual(len(self.flushLoggedErrors(InvalidParameter)), 1)
 
     async def test_what_the_server_had_to_kill_was_not_stopped_by_hand(self) -> None:
         await self.with_policy("unless-stopped", "sleep", "1000")

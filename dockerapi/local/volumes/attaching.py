@@ -12,15 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from twisted.logger import Logger
 
 from dockerapi.engine.events import Event, EventBus
-from dockerapi.local.host.threads import in_thread, submit
+from dockerapi.local.host.threads import submit
 from dockerapi.local.layout import Layout
 from dockerapi.local.turns import Turns
 from dockerapi.local.volumes import driver
 from dockerapi.local.volumes.catalogue import Catalogue
 from dockerapi.local.volumes.volume import Volume
-
-#: Threads for mounts: a server of files that does not answer holds one for minutes.
-_THREADS = 4
 
 
 class Attacher:
@@ -28,13 +25,15 @@ class Attacher:
 
     log = Logger()
 
-    def __init__(self, catalogue: Catalogue, layout: Layout, events: EventBus) -> None:
+    def __init__(
+        self, catalogue: Catalogue, layout: Layout, events: EventBus, threads: ThreadPoolExecutor
+    ) -> None:
         self._catalogue = catalogue
         self._layout = layout
         self._events = events
         self._turns = Turns()
         self._holders: dict[str, set[str]] = {}
-        self._threads = ThreadPoolExecutor(_THREADS, "dockerapi-volumes")
+        self._threads = threads
 
     async def attach(self, name: str, holder: str) -> bool:
         """Have a volume mounted for `holder`; return whether it is a mount of its own.
@@ -70,7 +69,7 @@ class Attacher:
 
     async def _unmount(self, volume: Volume) -> None:
         try:
-            await in_thread(driver.detach, self._layout, volume.name)
+            await submit(self._threads, driver.detach, self._layout, volume.name)
         except OSError as error:
             self.log.warn(
                 "the volume {name} is mounted still: {error}", name=volume.name, error=error
@@ -106,10 +105,6 @@ class Attacher:
         for volume in self._catalogue:
             if volume.needs_mount and volume.name not in self._holders:
                 await self._unmount(volume)
-
-    def stop(self) -> None:
-        """Let go of the threads; mounts stay for containers that run on."""
-        self._threads.shutdown(wait=False)
 
     def _publish(self, action: str, name: str, attributes: dict[str, str]) -> None:
         self._events.publish(Event("volume", action, name, attributes))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import attrs
 
 from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.engine.events import Event
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.sizes import tree_size
+from dockerapi.local.host.threads import in_thread, submit
 from dockerapi.local.images.content import remove_tree
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
@@ -40,10 +42,14 @@ class Wanted:
 class Catalogue:
     """Volumes by name, in memory and in the database, with their users."""
 
-    def __init__(self, store: Store, journal: Journal, layout: Layout) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, layout: Layout, threads: ThreadPoolExecutor
+    ) -> None:
+        """Begin; `threads` are for what may wait for a server of files."""
         self._store = store
         self._journal = journal
         self._layout = layout
+        self._threads = threads
         self._volumes: dict[str, Volume] = {}
         #: The containers that have each volume, in the order in which they got it.
         self._users: dict[str, dict[str, None]] = {}
@@ -78,6 +84,10 @@ class Catalogue:
     def users(self, name: str) -> tuple[str, ...]:
         """Return the ids of the containers that have a volume."""
         return tuple(self._users.get(name, ()))
+
+    async def size(self, name: str) -> int:
+        """Return how many bytes of disk a volume takes."""
+        return await submit(self._threads, tree_size, self.path(name))
 
     async def create(self, wanted: Wanted) -> Volume:
         """Make a volume, or return the one of that name.
@@ -158,7 +168,7 @@ class Catalogue:
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         try:
-            grave = await in_thread(driver.bury, self._layout, name)
+            grave = await submit(self._threads, driver.bury, self._layout, name)
         except OSError as error:
             raise EngineError(f"remove {name}: {error}") from error
 

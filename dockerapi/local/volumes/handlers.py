@@ -13,8 +13,6 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import NotFound, Unavailable
 from dockerapi.engine.events import Event
 from dockerapi.engine.job import Job
-from dockerapi.local.host.sizes import tree_size
-from dockerapi.local.host.threads import in_thread
 from dockerapi.local.volumes.catalogue import Catalogue, Wanted
 from dockerapi.local.volumes.volume import Volume
 from dockerapi.model.volumes import (
@@ -98,7 +96,7 @@ class VolumeHandlers:
         for volume in self._catalogue:
             if not self._prunable(volume, request):
                 continue
-            size = await in_thread(tree_size, self._catalogue.path(volume.name))
+            size = await self._catalogue.size(volume.name)
             if await self._catalogue.remove_unused(volume.name):
                 deleted.append(volume.name)
                 reclaimed += size

@@ -6,6 +6,7 @@ Rule: it puts the parts together; which container has which volume is told by th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dockerapi.engine.engine import Engine
@@ -18,6 +19,9 @@ from dockerapi.local.volumes.catalogue import Catalogue, Wanted
 from dockerapi.local.volumes.handlers import VolumeHandlers
 from dockerapi.local.volumes.volume import Volume
 
+#: Threads for all that a server of files may hold up, for minutes: others go on meanwhile.
+_THREADS = 4
+
 
 class Volumes:
     """The volumes service.
@@ -26,8 +30,9 @@ class Volumes:
     """
 
     def __init__(self, store: Store, journal: Journal, layout: Layout, engine: Engine) -> None:
-        self.catalogue = Catalogue(store, journal, layout)
-        self._attacher = Attacher(self.catalogue, layout, engine.events)
+        self._threads = ThreadPoolExecutor(_THREADS, "dockerapi-volumes")
+        self.catalogue = Catalogue(store, journal, layout, self._threads)
+        self._attacher = Attacher(self.catalogue, layout, engine.events, self._threads)
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of the operations of the tag Volume."""
@@ -38,8 +43,8 @@ class Volumes:
         await self.catalogue.start()
 
     async def stop(self) -> None:
-        """Let go of what belongs to this process; mounts stay."""
-        self._attacher.stop()
+        """Let go of the threads; mounts stay for containers that run on."""
+        self._threads.shutdown(wait=False)
 
     def path(self, name: str) -> Path:
         """See `Catalogue.path`."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.host.syscalls import MountFlag, UnmountFlag, mount, umount
+from dockerapi.local.host.threads import LIMIT, in_thread
+from dockerapi.local.volumes import driver
 from dockerapi.local.volumes.volume import ANONYMOUS
 from dockerapi.model.versions import Version
 from tests.local.containers.support import Rig
@@ -173,6 +177,31 @@ class OptionTests(VolumeCase):
         self.assertEqual(mounted(data), [data])
         await self.rig.job("ContainerDelete", "two", query="force=1")
         self.assertEqual(mounted(data), [])
+
+    async def test_what_hangs_elsewhere_holds_up_no_volume_and_the_other_way(self) -> None:
+        options = {"type": "tmpfs", "device": "tmpfs"}
+        await self.rig.job("VolumeCreate", body={"Name": "ram", "DriverOpts": options})
+        release = threading.Event()
+        self.addCleanup(release.set)
+        hung = [in_thread(release.wait) for _ in range(LIMIT)]
+        await self.rig.volumes.attach("ram", "one")
+        await self.rig.volumes.detach("ram", "one")
+        self.assertEqual(mounted("ram/_data"), [])
+        release.set()
+        await gatherResults(hung)
+
+        release.clear()
+        self.patch(driver, "detach", lambda *_: release.wait())
+        unmounting = []
+        for number in range(LIMIT):
+            body = {"Name": f"ram{number}", "DriverOpts": options}
+            await self.rig.job("VolumeCreate", body=body)
+            self.rig.volumes._attacher._holders[f"ram{number}"] = {"one"}
+            detaching = self.rig.volumes.detach(f"ram{number}", "one")
+            unmounting.append(Deferred.fromCoroutine(detaching))
+        self.assertEqual(await in_thread(os.getpid), os.getpid())
+        release.set()
+        await gatherResults(unmounting)
 
     async def test_a_directory_of_the_host_survives_the_volume(self) -> None:
         source = self.rig.base / "source"

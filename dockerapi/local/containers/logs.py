@@ -20,7 +20,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, NotSupported
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.conmon import Watch
-from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.container import Container, Exit
 from dockerapi.local.containers.drivers.feeds import Feeds
 from dockerapi.local.containers.drivers.message import Driver
 from dockerapi.local.containers.logoptions import can_be_read, details, make_driver, policy_of
@@ -31,7 +31,7 @@ from dockerapi.local.containers.spool.reader import SpoolReader
 from dockerapi.local.containers.spool.render import Renderer, View
 from dockerapi.local.containers.spool.rotation import Policy, Rotation
 from dockerapi.local.containers.transitions import Operation, check
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.model.streams import LogsRequest, stream_type
 from dockerapi.wire.duplex import Sink
 
@@ -55,6 +55,7 @@ class LogReader:
         self._changes = Changes(clock)
         self._rotation = Rotation(self._changes, clock)
         self._feeds = Feeds(self._changes, clock)
+        self._ends = Ends()
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
@@ -158,7 +159,11 @@ class LogReader:
 
     def _following(self, container: Container, *, follow: bool) -> Following:
         return Following(
-            container, LogFiles(self._log_path(container)), self._changes, follow=follow
+            container,
+            LogFiles(self._log_path(container)),
+            self._changes,
+            self._ends,
+            follow=follow,
         )
 
     async def _send(
@@ -169,17 +174,18 @@ class LogReader:
         if not following.follow:
             # Who does not follow gets what is there now, and nothing that is written meanwhile.
             following.end = await in_thread(files.end)
+        # Who is cancelled waits for the thread that reads, which else opens more after `close`.
         with await in_thread(SpoolReader, files) as reader:
             if tail is not None:
                 last = following.end
                 if last is None:
                     last = await in_thread(files.end)
-                await in_thread(reader.seek_tail, tail, last)
-            await in_thread(reader.hold)
+                await finished(in_thread(reader.seek_tail, tail, last))
+            await finished(in_thread(reader.hold))
             while not renderer.past_end:
                 # Where it ended is asked before reading: what it wrote last is read after.
                 end = following.end
-                piece = await in_thread(reader.read, PIECE, end)
+                piece = await finished(in_thread(reader.read, PIECE, end))
                 if piece:
                     if shown := renderer.feed(piece):
                         await sink.write(shown)
@@ -204,6 +210,20 @@ class LogReader:
             give_up(change)
 
 
+class Ends:
+    """Where a log ended, looked up once for all who follow it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Exit, Cursor] | None = None
+
+    def at(self, exit: Exit, files: LogFiles) -> Cursor:
+        """Return where the log `files` of a container ends that has just ended by `exit`."""
+        if self._last is None or self._last[0] is not exit:
+            # In the reactor's thread: later there may be something of the container's next run.
+            self._last = exit, files.end()
+        return self._last[1]
+
+
 class Following:
     """One reading of a container's log, and where it ends; a context manager.
 
@@ -213,12 +233,19 @@ class Following:
     """
 
     def __init__(
-        self, container: Container, files: LogFiles, changes: Changes, *, follow: bool
+        self,
+        container: Container,
+        files: LogFiles,
+        changes: Changes,
+        ends: Ends,
+        *,
+        follow: bool,
     ) -> None:
         self.files = files
         self.end: Cursor | None = None
         self._container = container
         self._changes = changes
+        self._ends = ends
         self.follow = follow
         self._exit: Deferred[None] | None = None
 
@@ -232,9 +259,8 @@ class Following:
         if exit is not None:
             give_up(exit)
 
-    def _ended(self, _: object) -> None:
-        # Now, so that nothing of its next run is taken for this one's.
-        self.end, self._exit = self.files.end(), None
+    def _ended(self, exit: Exit) -> None:
+        self.end, self._exit = self._ends.at(exit, self.files), None
         self._changes.tell(self.files.path)
 
 

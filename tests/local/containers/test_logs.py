@@ -8,7 +8,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from dockerapi.engine.errors import Conflict, InvalidParameter
+from dockerapi.local.containers import logs
 from tests.local.containers.streams import Client, StreamsCase, until
+from tests.local.leaving import descriptors, leave
 
 
 class LogsTests(StreamsCase):
@@ -64,6 +66,18 @@ class LogsTests(StreamsCase):
         )
         container.removing = False
         self.assertEqual((await self.read_logs("stdout=1")).frames(), {1: b"1\n"})
+
+    async def test_a_client_that_leaves_at_any_moment_leaves_nothing_open(self) -> None:
+        _, served = await self.begin("echo", "1")
+        await served
+        container = self.rig.containers.registry.get("cx")
+        await until(lambda: not container.state.running)
+        await self.read_logs("stdout=1&tail=1")
+        before, number = descriptors(), 1
+        while await leave(self, logs, number, lambda: self.read_logs("stdout=1&tail=1")):
+            self.assertEqual(descriptors(), before)
+            number += 1
+        self.assertGreater(number, 4)
 
     async def test_following_ends_at_until(self) -> None:
         await self.begin("sh", "-c", "echo early; sleep 100")

@@ -19,7 +19,7 @@ from dockerapi.local.containers.drivers.message import Driver, Message, Messages
 from dockerapi.local.containers.spool.changes import Changes, give_up
 from dockerapi.local.containers.spool.files import Cursor, LogFiles
 from dockerapi.local.containers.spool.reader import SpoolReader
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 
 _PIECE = 64 * 1024
 #: How many messages are given to a driver at once: so many may come twice when a receiver fails.
@@ -44,23 +44,31 @@ class Feed:
         self._driver = driver
         self._changes = changes
         self._clock = clock
-        self._end: Cursor | None = None
+        self._starts = 0
+        self._ending = False
         self._kept = cursor_path(files)
         self._delivered: Cursor | None = None
         self._written = 0.0
+        self._failed = False
         self._task: Deferred[None] | None = None
 
     def start(self) -> None:
         """Feed from where the last feed of this log ended, also in another process."""
-        self._end = None
+        self._starts += 1
+        self._ending = False
         if self._task is None:
             self._task = Deferred.fromCoroutine(self._run())
             self._task.addBoth(self._ended)
 
     def end(self) -> None:
         """Stop when all that is there now is delivered."""
-        self._end = self._files.end()
+        self._ending = True
         self._changes.tell(self._files.path)
+
+    def give_up(self) -> None:
+        """Stop at once; the log is gone, or about to be."""
+        self._delivered = None
+        self.stop()
 
     def stop(self) -> None:
         """Stop at once; what is not delivered waits."""
@@ -78,21 +86,25 @@ class Feed:
         messages = Messages()
         try:
             with await in_thread(SpoolReader, self._files, cursor) as reader:
-                await in_thread(reader.hold)
+                await finished(in_thread(reader.hold))
                 while True:
-                    end = self._end
-                    piece = await in_thread(reader.read, _PIECE, end)
+                    # Asked before reading: what was written last is read after.
+                    starts, ending = self._starts, self._ending
+                    piece = await finished(in_thread(reader.read, _PIECE))
                     if piece:
                         await self._deliver(messages.feed(piece))
                         await self._keep(_before(reader.cursor, messages.loose))
-                    elif end is None:
+                    elif not ending:
                         await self._change(reader)
                     else:
                         await self._deliver(messages.finish())
-                        self._delivered, self._written = reader.cursor, 0.0
-                        return
-        finally:
-            self._keep_now()
+                        self._delivered = reader.cursor
+                        await self._keep_now()
+                        if self._starts == starts:
+                            return
+        except BaseException:
+            await self._keep_now()
+            raise
 
     async def _deliver(self, messages: list[Message]) -> None:
         """Give `messages` to the driver, as often as it takes."""
@@ -116,7 +128,7 @@ class Feed:
     async def _change(self, reader: SpoolReader) -> None:
         change = self._changes.next(self._files.path, _LOOK)
         try:
-            if self._end is None and not reader.more():
+            if not self._ending and not reader.more():
                 await change
         finally:
             give_up(change)
@@ -127,12 +139,22 @@ class Feed:
             return
         self._delivered = cursor
         if time.monotonic() - self._written > _AGE:
-            await in_thread(self._keep_now)
+            await self._keep_now()
 
-    def _keep_now(self) -> None:
+    async def _keep_now(self) -> None:
+        """Write down what was delivered, where there is room for it."""
         self._written = time.monotonic()
-        if self._delivered is not None:
-            write_cursor(self._kept, self._delivered)
+        if self._delivered is None:
+            return
+        try:
+            await finished(in_thread(write_cursor, self._kept, self._delivered))
+        except OSError as error:
+            # A full disk: what was delivered since the last cursor comes twice after a crash.
+            if not self._failed:
+                self.log.error("{path} cannot be written: {error}", path=self._kept, error=error)
+            self._failed = True
+        else:
+            self._failed = False
 
 
 def cursor_path(files: LogFiles) -> Path:

@@ -55,4 +55,4 @@ class Feeds:
     def _forget(self, identity: str) -> None:
         feed = self._feeds.pop(identity, None)
         if feed is not None:
-            feed.stop()
+            feed.give_up()

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import msgspec
@@ -21,13 +22,14 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from dockerapi.local.containers.drivers import journald, sending
+from dockerapi.local.containers.drivers import feed, journald, sending
 from dockerapi.local.containers.drivers.catalogue import KINDS
 from dockerapi.local.containers.drivers.feed import Feed, cursor_path, read_cursor
 from dockerapi.local.containers.drivers.message import Driver, Message, Origin, Undelivered
 from dockerapi.local.containers.spool.changes import Changes
 from dockerapi.local.containers.spool.files import Cursor, LogFiles
 from tests.local.containers.spool.support import line
+from tests.local.leaving import descriptors, leave
 
 ORIGIN = Origin(
     id="1f" * 32,
@@ -272,6 +274,13 @@ class JournaldTests(DriverCase):
 
 
 class FeedTests(DriverCase):
+    def closed(self, driver: Driver) -> list[None]:
+        """Return a list that grows when `driver` is closed: by a failure, or its feed's end."""
+        closed: list[None] = []
+        close = driver.close
+        self.patch(driver, "close", lambda: (closed.append(None), close()))
+        return closed
+
     async def test_a_receiver_that_comes_late_and_a_server_that_ends(self) -> None:
         files = LogFiles(self.directory / "container.log")
         changes = Changes(reactor)
@@ -288,21 +297,24 @@ class FeedTests(DriverCase):
             return [msgspec.json.decode(part)["short_message"] for part in parts]
 
         write(b"one", b"two")
-        first = Feed(files, self.driver("gelf", address), changes, reactor)
+        driver = self.driver("gelf", address)
+        closed = self.closed(driver)
+        first = Feed(files, driver, changes, reactor)
         first.start()
         await self.until(lambda: len(texts()) == 2)
         write(b"three")
         await self.until(lambda: len(texts()) == 3)
         first.stop()
+        await self.until(lambda: closed)
         self.assertEqual(read_cursor(cursor_path(files)), files.end())
         number = files.set_aside()
         write(b"four")
-        second = Feed(files, self.driver("gelf", address), changes, reactor)
+        second = Feed(files, driver, changes, reactor)
         second.start()
         second.end()
-        await self.until(lambda: len(texts()) == 4)
+        await self.until(lambda: len(closed) == 2 and len(texts()) == 4)
         self.assertEqual(texts(), ["one", "two", "three", "four"])
-        await self.until(lambda: read_cursor(cursor_path(files)) == Cursor(number + 1, 50))
+        self.assertEqual(read_cursor(cursor_path(files)), Cursor(number + 1, 50))
         self.assertEqual(files.end(), Cursor(number + 1, 50))
 
     async def test_messages_wait_for_a_receiver_that_is_away(self) -> None:
@@ -312,9 +324,102 @@ class FeedTests(DriverCase):
         files.path.write_bytes(line(1, "F", b"one"))
         path = str(self.directory / "s")
         driver = self.driver("fluentd", {"fluentd-address": f"unix://{path}"})
-        feed = Feed(files, driver, changes, reactor)
-        feed.start()
-        feed.end()
-        await deferLater(reactor, 0.1)
+        closed = self.closed(driver)
+        waiting = Feed(files, driver, changes, reactor)
+        waiting.start()
+        waiting.end()
+        await self.until(lambda: closed)
         receiver = await self.stream(path=path)
-        await self.until(lambda: b"one" in receiver.got)
+        await self.until(lambda: len(closed) > 1 and b"one" in receiver.got)
+
+    async def test_a_full_disk_repeats_but_loses_nothing(self) -> None:
+        files = LogFiles(self.directory / "container.log")
+        changes = Changes(reactor)
+        self.addCleanup(changes.stop)
+        receiver = await self.stream()
+        options = {"fluentd-address": f"127.0.0.1:{receiver.port}"}
+        # A directory in its place: the cursor cannot be written, whoever runs the test.
+        cursor_path(files).with_suffix(".new").mkdir()
+        self.patch(feed, "_AGE", 0.0)
+        driver = self.driver("fluentd", options)
+        closed = self.closed(driver)
+        sending = Feed(files, driver, changes, reactor)
+        sending.start()
+        for text in (b"one", b"two"):
+            with files.path.open("ab") as file:
+                file.write(line(1, "F", text))
+            changes.tell(files.path)
+            await self.until(lambda text=text: text in receiver.got)
+        cursor_path(files).with_suffix(".new").rmdir()
+        sending.end()
+        await self.until(lambda: closed)
+        self.assertEqual(read_cursor(cursor_path(files)), files.end())
+
+    async def test_a_feed_that_is_stopped_at_any_moment_leaves_nothing_open(self) -> None:
+        files = LogFiles(self.directory / "container.log")
+        changes = Changes(reactor)
+        self.addCleanup(changes.stop)
+        changes.tell(files.path)
+        for _ in range(2):
+            files.path.write_bytes(line(1, "F", b"x" * 100))
+            files.compress(files.set_aside())
+        files.path.write_bytes(line(1, "F", b"x"))
+
+        class Nobody:
+            def __init__(self) -> None:
+                self.left = Deferred[None]()
+
+            async def send(self, _: object) -> None:
+                pass
+
+            def close(self) -> None:
+                self.left.callback(None)
+
+        async def feed_all() -> None:
+            nobody = Nobody()
+            sending = Feed(files, nobody, changes, reactor)
+            sending.start()
+            sending.end()
+            try:
+                await nobody.left
+            except CancelledError:
+                nobody.left = Deferred()
+                sending.stop()
+                await nobody.left
+                raise
+
+        await feed_all()
+        before, number = descriptors(), 1
+        while await leave(self, feed, number, feed_all):
+            self.assertEqual(descriptors(), before)
+            cursor_path(files).unlink(missing_ok=True)
+            number += 1
+        self.assertGreater(number, 6)
+
+    async def test_a_container_that_starts_again_at_the_last_moment(self) -> None:
+        files = LogFiles(self.directory / "container.log")
+        changes = Changes(reactor)
+        self.addCleanup(changes.stop)
+        receiver = await self.stream()
+        options = {"fluentd-address": f"127.0.0.1:{receiver.port}"}
+        driver = self.driver("fluentd", options)
+        closed = self.closed(driver)
+        sending = Feed(files, driver, changes, reactor)
+        write, again = feed.write_cursor, Event()
+
+        def written(path: Path, cursor: Cursor) -> None:
+            write(path, cursor)
+            if not again.is_set():
+                reactor.callFromThread(sending.start)
+                reactor.callFromThread(again.set)
+                again.wait(5)
+
+        self.patch(feed, "write_cursor", written)
+        files.path.write_bytes(line(1, "F", b"one"))
+        sending.start()
+        sending.end()
+        await self.until(again.is_set)
+        with files.path.open("ab") as file:
+            file.write(line(1, "F", b"two"))
+        sending.end()
+        await self.until(lambda: closed and b"two" in receiver.got)

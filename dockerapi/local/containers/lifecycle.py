@@ -55,11 +55,12 @@ class Lifecycle:
         self._clock = clock
         self._closing = False
         self._restarter = Restarter(
-            clock, lambda container: self._keep(self._watching, self._restart(container))
+            clock, lambda container: self._keep(self._restarting, self._restart(container))
         )
         self._running: dict[str, Running] = {}
-        #: Waiting for ends, given up at `stop`; and cleaning up, finished before it.
+        #: Waiting for ends, given up at `stop`; starting again and cleaning up, finished before it.
         self._watching: set[Deferred[None]] = set()
+        self._restarting: set[Deferred[None]] = set()
         self._cleaning: set[Deferred[None]] = set()
 
     def pidfd(self, container: Container) -> int | None:
@@ -210,7 +211,7 @@ class Lifecycle:
     async def _restart(self, container: Container) -> None:
         """Start a container whose policy says so."""
         async with container.lock:
-            if not _waits(container):
+            if self._closing or not _waits(container):
                 return
             try:
                 await self._launch(container, restarts=container.state.restarts)
@@ -286,8 +287,10 @@ class Lifecycle:
         return True if running is None else await running.ended(timeout, self._clock)
 
     async def stop(self) -> None:
-        """Let containers run on; finish cleaning up behind those that ended."""
+        """Let containers run on; finish starting them and cleaning up behind those that ended."""
         self.close()
+        while self._restarting:
+            await _settled(next(iter(self._restarting)))
         for watching in tuple(self._watching):
             watching.cancel()
         while self._cleaning:

@@ -12,7 +12,8 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, InvalidParameter, NotFound
-from dockerapi.local.containers.container import Status
+from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.starting import Started
 from tests.local.containers.support import Rig
 
 
@@ -194,6 +195,24 @@ class RestartTests(TestCase):
         # A second alarm would ring now, and be an error.
         await deferLater(reactor, 0.5)
         self.assertEqual((await self.inspect())["RestartCount"], 1)
+
+    async def test_the_servers_end_waits_for_what_is_being_started_again(self) -> None:
+        await self.with_policy("always", "sleep", "1000")
+        starter = self.rig.containers.starter
+        launch, launching = starter.start, Deferred()
+
+        async def start(container: Container) -> Started:
+            reactor.callLater(0, launching.callback, None)
+            return await launch(container)
+
+        self.patch(starter, "start", start)
+        os.kill(self.rig.containers.registry.get("again").state.pid, signal.SIGKILL)
+        await launching
+        await self.rig.stop()
+        state = self.rig.containers.registry.get("again").state
+        self.assertTrue(state.running)
+        await self.rig.start()
+        self.assertEqual(self.rig.containers.registry.get("again").state.pid, state.pid)
 
     async def test_policies_hold_through_a_restart_of_the_server(self) -> None:
         for name, policy in (("aa", "always"), ("bb", "unless-stopped"), ("cc", "always")):

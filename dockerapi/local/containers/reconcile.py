@@ -18,11 +18,12 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers import records
+from dockerapi.local.containers.archive.marks import mark_of
 from dockerapi.local.containers.cgroups import cgroup_path, holds, remove_cgroups
 from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.joining import join_again
-from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.leftovers import Helper, find_helpers, kill, traces, wait_for
 from dockerapi.local.containers.lifecycle import Lifecycle
 from dockerapi.local.containers.monitor import MONITOR_PATIENCE, read_end
@@ -85,6 +86,7 @@ class Reconciliation:
                 await self._record_end(container, watch, left)
         else:
             await self._clear(container, watch, left)
+        await self._thaw(container)
 
     def _was_let_go(self, container: Container, watch: Watch) -> bool:
         """Tell whether a start went through without being written down; note its process then.
@@ -133,6 +135,23 @@ class Reconciliation:
         execs = {helper.exec_id for helper in left}
         await in_thread(_remove_execs, self.places.directories(container), execs)
         return True
+
+    async def _thaw(self, container: Container) -> None:
+        """Thaw a container that was frozen for a commit whose server was killed."""
+        mark = mark_of(self.places.directories(container))
+        if not await in_thread(mark.exists):
+            return
+        runtime = self._runtime_of(container.id)
+        if container.state.running and runtime is not None:
+            try:
+                await runtime.check("resume", container.id)
+            except EngineError as error:
+                # It was not frozen yet, or not any more.
+                _log.debug("the container {id}: {reason}", id=container.id, reason=error.message)
+            if container.state.status is Status.PAUSED:
+                state = moved(container.state, Status.RUNNING)
+                await self.ledger.save(container, state, event(container, "unpause"))
+        await in_thread(mark.unlink, missing_ok=True)
 
     async def _record_end(self, container: Container, watch: Watch, left: Sequence[Helper]) -> None:
         """Record how a container ended while no server ran."""

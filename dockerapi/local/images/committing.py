@@ -6,17 +6,16 @@ a layer is not kept: `dockerapi.local.archive.layering` writes it again, byte fo
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import attrs
 
 from dockerapi.local.archive.process import Child
-from dockerapi.local.host.threads import in_thread
+from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.content import remove_tree
 from dockerapi.local.images.image import Image, Layer, chain_ids, digest_of, encode_config
@@ -52,55 +51,72 @@ class Committer:
         self._catalogue = catalogue
         self._layout = layout
 
-    async def make_layer(self, below: Image, upper: Path) -> tuple[Layer, Path]:
-        """Return the layer of what is in the upper directory of an overlay, and its directory.
+    async def commit(self, below: Image, upper: Path, step: Step, name: Reference | None) -> Image:
+        """Make the image of `below` and what is in the upper directory of an overlay; return it.
 
-        The directory is the caller's to remove. Raises `ChildFailed`.
+        Raises `ChildFailed`; then nothing of it remains.
         """
-        directory = Path(await in_thread(tempfile.mkdtemp, "", "layer-", self._layout.tmp))
+        directory = self._layout.tmp / f"layer-{token_hex(8)}"
         try:
-            await in_thread(os.chmod, directory, 0o755)
-            child = await Child.start("layer", [upper, directory])
-            try:
-                diff_id, size = await child.line()
-                await child.finish()
-            finally:
-                child.close()
+            layer = await self._make_layer(below, upper, directory)
+            image = await self._add(below, layer, directory, step, name)
         except BaseException:
             await remove_tree(directory)
             raise
-        diff_ids = [*(layer.diff_id for layer in below.layers), diff_id]
-        return Layer(chain_ids(diff_ids)[-1], diff_id, int(size)), directory
+        self._catalogue.publish("create", image, image.id)
+        if name is not None:
+            self._catalogue.publish("tag", image, name.familiar)
+        return image
 
-    async def add(
+    async def _make_layer(self, below: Image, upper: Path, directory: Path) -> Layer:
+        await finished(in_thread(_make, directory))
+        child = await Child.start("layer", [upper, directory])
+        try:
+            diff_id, size = await child.line()
+            await child.finish()
+        finally:
+            child.close()
+        diff_ids = [*(layer.diff_id for layer in below.layers), diff_id]
+        return Layer(chain_ids(diff_ids)[-1], diff_id, int(size))
+
+    async def _add(
         self, below: Image, layer: Layer, directory: Path, step: Step, name: Reference | None
     ) -> Image:
-        """Make the image of `below` and a layer on it, whose directory is taken; return it."""
         content = self._catalogue.content
         with content.lease() as lease:
             for held in (*below.layers, layer):
                 lease.add(held.chain_id)
             for digest in below.blobs:
                 lease.add(digest)
-            async with content.alone(layer.chain_id):
-                await content.adopt(layer, directory)
-            now = time.time_ns()
-            config = _config(below, layer, step, now)
-            raw = encode_config(config)
-            image = Image(
-                id=digest_of(raw),
-                config=config,
-                raw=raw,
-                layers=(*below.layers, layer),
-                blobs=below.blobs,
-                arrived=now,
-                parent=below.id,
-            )
-            image = await self._catalogue.add(image, (name,) if name is not None else ())
-        self._catalogue.publish("create", image, image.id)
-        if name is not None:
-            self._catalogue.publish("tag", image, name.familiar)
-        return image
+            try:
+                async with content.alone(layer.chain_id):
+                    await content.adopt(layer, directory)
+                image = _image(below, layer, step, time.time_ns())
+                return await self._catalogue.add(image, (name,) if name is not None else ())
+            except BaseException:
+                names = lease.names
+                lease.release()
+                await self._catalogue.collect(names)
+                raise
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o755)
+
+
+def _image(below: Image, layer: Layer, step: Step, now: int) -> Image:
+    config = _config(below, layer, step, now)
+    raw = encode_config(config)
+    return Image(
+        id=digest_of(raw),
+        config=config,
+        raw=raw,
+        layers=(*below.layers, layer),
+        blobs=below.blobs,
+        arrived=now,
+        parent=below.id,
+    )
 
 
 def _config(below: Image, layer: Layer, step: Step, now: int) -> dict[str, Any]:

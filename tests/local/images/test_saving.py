@@ -14,7 +14,7 @@ from typing import Any
 
 from dockerapi.engine.answers import Stream
 from dockerapi.engine.errors import EngineError, NotFound
-from dockerapi.local.images import loading
+from dockerapi.local.images import committing, loading
 from dockerapi.local.images.committing import Committer, Step
 from dockerapi.local.images.image import Image
 from dockerapi.model.references import Reference
@@ -31,15 +31,15 @@ class SavingTests(ImagesTestCase):
     async def commit(self, below: str, name: str) -> Image:
         """Make an image of another, with one file more and one less."""
         upper = self.layout.root / "upper"
-        upper.mkdir()
-        (upper / "new").write_text("new")
-        os.mkdir(upper / "bin")
-        os.mknod(upper / "bin" / "sh", stat.S_IFCHR, 0)
+        if not upper.exists():
+            upper.mkdir()
+            (upper / "new").write_text("new")
+            os.mkdir(upper / "bin")
+            os.mknod(upper / "bin" / "sh", stat.S_IFCHR, 0)
         committer = Committer(self.images.catalogue, self.layout)
         image = await self.images.resolve(below)
-        layer, directory = await committer.make_layer(image, upper)
         reference = Reference.parse(name).with_default_tag()
-        return await committer.add(image, layer, directory, Step({}, "cmd", "me", "hi"), reference)
+        return await committer.commit(image, upper, Step({}, "cmd", "me", "hi"), reference)
 
     async def save(self, *names: str, **query: Any) -> bytes:
         answer = await self.job("ImageGetAll", names=names, **query).run()
@@ -89,6 +89,31 @@ class SavingTests(ImagesTestCase):
         await self.restart()
         self.assertEqual((await self.images.resolve("made:1")).parent, below.id)
         self.assertEqual(self.left_over(), [])
+
+    async def test_a_commit_that_fails_leaves_nothing(self) -> None:
+        await self.import_image(SMALL, "below")
+
+        async def fail(*_: Any) -> Image:
+            raise EngineError("no space left on device")
+
+        layers = set(self.layout.layers.iterdir())
+        adding = self.patch(self.images.catalogue, "add", fail)
+        with self.assertRaises(EngineError):
+            await self.commit("below", "made:1")
+        self.assertEqual(self.left_over(), [])
+        self.assertEqual(set(self.layout.layers.iterdir()), layers)
+        adding.restore()
+        image = await self.commit("below", "made:1")
+        self.assertTrue((self.images.layer_paths(image)[0] / "new").exists())
+
+    async def test_who_leaves_a_commit(self) -> None:
+        await self.import_image(SMALL, "below")
+        layers, number = set(self.layout.layers.iterdir()), 1
+        while await leave(self, committing, number, partial(self.commit, "below", "made:1")):
+            self.assertEqual(self.left_over(), [])
+            self.assertEqual(set(self.layout.layers.iterdir()), layers)
+            number += 1
+        self.assertGreater(number, 1)
 
     async def test_there_and_back(self) -> None:
         await self.import_image(gzip.compress(SMALL), "below")

@@ -16,14 +16,15 @@ from dockerapi.engine.answers import Answer
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.engine.job import Job
+from dockerapi.local.containers.archive.marks import mark_of
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
+from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.changes import apply_changes
 from dockerapi.local.images.committing import Committer, Step
-from dockerapi.local.images.image import Image
 from dockerapi.local.images.service import Images
 from dockerapi.model.archives import CommitRequest
 from dockerapi.model.containers import ContainerConfig, as_words
@@ -64,36 +65,31 @@ class Commits:
         if not request.container:
             raise InvalidParameter('invalid name or ID supplied: ""')
         container = self._registry.get(request.container)
-        if container.removing:
-            raise Conflict(f"You cannot commit container {container.id} which is being removed")
         config = _new_config(request, container)
         below = self._images.get(container.image)
         if below is None:
             raise NotFound(f"No such image: {container.image}")
-        image = await self._commit(container, below, config, request)
-        reference = request.name.familiar if request.name is not None else ""
-        self._ledger.publish(
-            container, "commit", comment=request.comment, imageID=image.id, imageRef=reference
-        )
-        return {"Id": image.id}
-
-    async def _commit(
-        self, container: Container, below: Image, config: dict[str, Any], request: CommitRequest
-    ) -> Image:
-        upper = self._places.directories(container).upper
-        upper.mkdir(parents=True, exist_ok=True)
-        command = " ".join(as_words(container.config.cmd))
+        async with container.lock:
+            if container.removing or container not in self._ledger:
+                raise Conflict(f"You cannot commit container {container.id} which is being removed")
+            # One that never ran has none.
+            upper = self._places.directories(container).upper
+            await finished(in_thread(upper.mkdir, parents=True, exist_ok=True))
         step = Step(
             config,
-            command,
+            " ".join(as_words(container.config.cmd)),
             request.author,
             request.comment,
             container=container.id,
             container_config=_document(container.config),
         )
         async with self._still(container, pause=request.pause):
-            layer, directory = await self._committer.make_layer(below, upper)
-        return await self._committer.add(below, layer, directory, step, request.name)
+            image = await self._committer.commit(below, upper, step, request.name)
+            reference = request.name.familiar if request.name is not None else ""
+            self._ledger.publish(
+                container, "commit", comment=request.comment, imageID=image.id, imageRef=reference
+            )
+        return {"Id": image.id}
 
     @asynccontextmanager
     async def _still(self, container: Container, *, pause: bool) -> AsyncIterator[None]:
@@ -101,13 +97,18 @@ class Commits:
         if not pause or container.state.status is not Status.RUNNING:
             yield
             return
-        await self._control.pause(container)
+        mark = mark_of(self._places.directories(container))
+        await finished(in_thread(mark.touch))
         try:
-            yield
+            await self._control.pause(container)
+            try:
+                yield
+            finally:
+                with suppress(EngineError):
+                    # Somebody else may have thawed it, or it has ended.
+                    await self._control.unpause(container)
         finally:
-            with suppress(EngineError):
-                # Somebody else may have thawed it, or it has ended.
-                await self._control.unpause(container)
+            await in_thread(mark.unlink, missing_ok=True)
 
 
 def _new_config(request: CommitRequest, container: Container) -> dict[str, Any]:

@@ -42,7 +42,9 @@ class Datagrams:
     async def send(self, datagrams: Iterable[bytes]) -> None:
         """Send `datagrams` in order; raises `Undelivered`."""
         try:
-            target = self._socket or await finished(in_thread(self._connect))
+            target = self._socket
+            if target is None:
+                target = await finished(in_thread(self._connect))
             for datagram in datagrams:
                 await self._send(target, datagram)
         except OSError as error:

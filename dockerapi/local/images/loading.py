@@ -22,7 +22,7 @@ import attrs
 import msgspec
 
 from dockerapi.engine.answers import Answer, Stream
-from dockerapi.engine.errors import InvalidParameter
+from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.local.archive.process import Child, Feed
 from dockerapi.local.host.beneath import open_beneath, opened_root
@@ -55,14 +55,13 @@ class Loader:
         request = await job.request(LoadRequest)
         directory = self._layout.tmp / f"layer-load-{token_hex(8)}"
         try:
-            await finished(in_thread(directory.mkdir, 0o700))
-            await _unpack(request.body, directory)
-            packed = await in_thread(read_packed, directory, request.platforms)
+            packed = await self._unpacked(request, directory)
         except BaseException as error:
             await remove_tree(directory)
-            if isinstance(error, Malformed):
-                raise InvalidParameter(error.message) from error
-            raise
+            if not isinstance(error, EngineError) or isinstance(error, Cancelled):
+                raise
+            # As dockerd: whatever is wrong with an archive comes after the answer has begun.
+            return Stream(partial(_refuse, error), error_lines=True)
 
         async def serve(sink: Sink) -> None:
             try:
@@ -72,6 +71,15 @@ class Loader:
                 await remove_tree(directory)
 
         return Stream(serve, error_lines=True)
+
+    async def _unpacked(self, request: LoadRequest, directory: Path) -> Sequence[Packed]:
+        """Unpack an archive into a directory that is made for it; return what images it has."""
+        await finished(in_thread(directory.mkdir, 0o700))
+        await _unpack(request.body, directory)
+        try:
+            return await in_thread(read_packed, directory, request.platforms)
+        except Malformed as malformed:
+            raise InvalidParameter(malformed.message) from malformed
 
     async def _load(self, packed: Packed, directory: Path, sink: Sink, *, quiet: bool) -> None:
         try:
@@ -158,6 +166,10 @@ class Loader:
         blobs = {one.digest: one.media_type for one in archives}
         blobs[manifest.digest] = MANIFEST
         return await self._catalogue.add(attrs.evolve(image, blobs=blobs), packed.names)
+
+
+async def _refuse(error: EngineError, _: Sink) -> None:
+    raise error
 
 
 @contextmanager

@@ -210,8 +210,10 @@ class SavingTests(ImagesTestCase):
         with self.assertRaises(NotFound) as caught:
             await self.save("nono")
         self.assertEqual(caught.exception.message, "No such image: nono:latest")
+        # It is in the stream, which has begun by then.
+        answer = await self.job("ImageLoad", body=b"garbage" * 200).run()
         with self.assertRaises(EngineError) as garbage:
-            await self.load(b"garbage" * 200)
+            await answer.serve(Collector())
         self.assertEqual(garbage.exception.message, "archive/tar: invalid tar header")
         self.assertEqual(self.left_over(), [])
 

@@ -5,8 +5,9 @@ Rule: a receiver is verified, by name and authority, unless an option says not t
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -21,6 +22,9 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
+#: The longest file of certificates or of a key, in bytes.
+_LONGEST = 256 * 1024
+
 
 def client_options(host: str, options: Mapping[str, str], prefix: str) -> Any:
     """Return what `wrapClientTLS` wants for `host`.
@@ -31,7 +35,7 @@ def client_options(host: str, options: Mapping[str, str], prefix: str) -> Any:
 
     def read(name: str) -> bytes | None:
         path = options.get(prefix + name)
-        return Path(path).read_bytes() if path else None
+        return _content(path) if path else None
 
     try:
         authority, certificate, key = read("ca-cert"), read("cert"), read("key")
@@ -49,6 +53,24 @@ def client_options(host: str, options: Mapping[str, str], prefix: str) -> Any:
         return optionsForClientTLS(host, trust, client)
     except (OSError, SSL.Error, crypto.Error) as error:
         raise ValueError(f"TLS of the log driver: {error}") from error
+
+
+def _content(path: str) -> bytes:
+    """Return what is in the file at `path`, which a client chose; raise OSError or ValueError.
+
+    Nothing that may wait for ever, or never ends, is read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"TLS of the log driver: {path} is not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(_LONGEST + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _LONGEST:
+        raise ValueError(f"TLS of the log driver: {path} is too long")
+    return content
 
 
 @implementer(IOpenSSLClientConnectionCreator)

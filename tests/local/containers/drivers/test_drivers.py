@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shutil
 import socket
@@ -134,6 +135,20 @@ class SyslogTests(DriverCase):
         receiver = await self.stream(path=path)
         await self.driver("syslog", {"syslog-address": f"unix://{path}"}).send([OUT])
         await self.until(lambda: receiver.got.endswith(b": one\n"))
+
+    def test_files_of_tls_that_never_end(self) -> None:
+        fifo, long = self.directory / "fifo", self.directory / "long"
+        os.mkfifo(fifo)
+        long.write_bytes(b"x" * 300_000)
+        before = descriptors()
+        for path in (fifo, long, "/dev/zero", self.directory):
+            options = {
+                "syslog-address": "tcp+tls://127.0.0.1:1",
+                "syslog-tls-ca-cert": str(path),
+            }
+            error = self.assertRaises(ValueError, self.driver, "syslog", options)
+            self.assertIn(str(path), str(error))
+        self.assertEqual(descriptors(), before)
 
 
 class GelfTests(DriverCase):
@@ -406,10 +421,13 @@ class FeedTests(DriverCase):
         closed = self.closed(driver)
         sending = Feed(files, driver, changes, reactor)
         write, again = feed.write_cursor, Event()
+        writes: list[Cursor] = []
 
         def written(path: Path, cursor: Cursor) -> None:
             write(path, cursor)
-            if not again.is_set():
+            writes.append(cursor)
+            # The first is for what was sent, the second says that all was.
+            if len(writes) == 2:
                 reactor.callFromThread(sending.start)
                 reactor.callFromThread(again.set)
                 again.wait(5)

@@ -107,7 +107,7 @@ class Container:
     :ivar linked: what it was told of the containers that it has links to.
     :ivar network_id: the id of its network, from its first start on.
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
-    :ivar restarts: whether its next end is part of a restart: then it is not removed for it.
+    :ivar being_restarted: how many restart it: then it is not removed for its end.
     :ivar mounts: what it has mounted, parents first.
     :ivar staged: the same as the runtime binds it from the host, while it starts.
     :ivar root_uses: counts beginnings and ends of reading and writing its root from outside.
@@ -131,7 +131,7 @@ class Container:
     linked: Linked = attrs.field(factory=Linked)
     network_id: str = ""
     removing: bool = False
-    restarts: bool = False
+    being_restarted: int = 0
     mounts: tuple[MountPoint, ...] = ()
     staged: tuple[MountPoint, ...] = ()
     root_uses: int = 0
@@ -175,15 +175,13 @@ class Container:
     def tell_exit(self, exit: Exit) -> None:
         """Tell those who wait for its end."""
         waiters, self._next_exit = self._next_exit, []
-        for waiter in waiters:
-            waiter.callback(exit)
+        _tell(waiters, exit)
 
     def tell_removal(self, exit: Exit) -> None:
         """Tell those who wait for its removal, and those who wait for an end that cannot come."""
         waiters = self._removal + self._next_exit
         self._removal, self._next_exit = [], []
-        for waiter in waiters:
-            waiter.callback(exit)
+        _tell(waiters, exit)
 
 
 def _waiter(waiters: list[Deferred[Exit]]) -> Deferred[Exit]:
@@ -194,3 +192,10 @@ def _waiter(waiters: list[Deferred[Exit]]) -> Deferred[Exit]:
     waiter: Deferred[Exit] = Deferred(forget)
     waiters.append(waiter)
     return waiter
+
+
+def _tell(waiters: list[Deferred[Exit]], exit: Exit) -> None:
+    for waiter in waiters:
+        # Who was told before may have made another one give up.
+        if not waiter.called:
+            waiter.callback(exit)

@@ -112,12 +112,12 @@ class Control:
         self, container: Container, signal_name: str = "", timeout: int | None = None
     ) -> None:
         """Stop a container where it runs, and start it; one to be removed at its end stays."""
-        container.restarts = True
+        container.being_restarted += 1
         try:
             with suppress(NotModified):
                 await self.stop(container, signal_name, timeout)
         finally:
-            container.restarts = False
+            container.being_restarted -= 1
         # Someone else may have started it in between.
         with suppress(NotModified):
             await self._lifecycle.start(container)

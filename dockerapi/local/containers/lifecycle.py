@@ -145,7 +145,7 @@ class Lifecycle:
         """Record the end of a container and tell of it, then clean up behind it."""
         await container.lock.acquire()
         removes = container.host_config.auto_remove and not (
-            container.restarts or container.removing
+            container.being_restarted or container.removing
         )
         again = not (removes or self._closing) and _starts_again(container, end)
         lasted = (end.finished_at - container.state.started_at) / NANOSECONDS
@@ -320,7 +320,7 @@ def _waits(container: Container) -> bool:
 
 def _starts_again(container: Container, end: End) -> bool:
     """Tell whether the policy of a container that ended starts it again."""
-    if container.removing or container.restarts or container.state.by_hand:
+    if container.removing or container.being_restarted or container.state.by_hand:
         return False
     state = attrs.evolve(container.state, exit_code=end.code)
     return wants_restart(container.host_config.restart_policy, state)

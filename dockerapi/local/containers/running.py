@@ -18,7 +18,7 @@ class Running:
 
     async def ended(self, timeout: float | None, clock: IReactorTime) -> bool:
         """Return whether the end was recorded within `timeout` seconds (for ever if None)."""
-        waiter: Deferred[bool] = Deferred(self._waiters.remove)
+        waiter: Deferred[bool] = Deferred(self._forget)
         self._waiters.append(waiter)
         if timeout is not None:
             waiter.addTimeout(timeout, clock, onTimeoutCancel=lambda _, __: False)
@@ -28,4 +28,10 @@ class Running:
         """Tell everyone that the end has been recorded."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter.callback(True)
+            # Who was told before may have made another one give up.
+            if not waiter.called:
+                waiter.callback(True)
+
+    def _forget(self, waiter: Deferred[bool]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)

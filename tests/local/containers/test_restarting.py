@@ -7,7 +7,7 @@ import os
 import signal
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -250,6 +250,20 @@ class RemovalTests(TestCase):
         await self.rig.job("ContainerKill", "once")
         self.assertEqual((await removed)["StatusCode"], 137)
         self.assertFalse(self.rig.containers.registry.taken("once"))
+
+    async def test_two_restarts_keep_one_that_goes_at_its_end(self) -> None:
+        await self.rig.create("sleep", "1000", name="once", host={"AutoRemove": True})
+        await self.rig.job("ContainerStart", "once")
+        container = self.rig.containers.registry.get("once")
+        # The one gives up before the container has ended, and the other's stop ends it.
+        kept = Deferred.fromCoroutine(self.rig.job("ContainerRestart", "once", query="t=1"))
+        left = Deferred.fromCoroutine(
+            self.rig.containers.control.restart(container, "SIGURG", timeout=-1)
+        )
+        left.cancel()
+        await self.assertFailure(left, CancelledError)
+        await kept
+        self.assertTrue(self.rig.containers.registry.get("once").state.running)
 
     async def test_the_second_of_two_removals_is_told(self) -> None:
         await self.rig.create("sleep", "1000", name="twice")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from dockerapi.local.containers.spool.changes import Changes, give_up
@@ -42,15 +42,28 @@ class ChangesTests(TestCase):
         first = self.changes.next(self.path)
         self.path.rename(self.path.with_suffix(".1"))
         self.path.write_bytes(b"")
+        await deferLater(reactor, 0.02)
+        self.assertFalse(first.called)
         self.changes.tell(self.path)
-        await first
+        self.assertTrue(first.called)
         second = self.changes.next(self.path)
+        self.path.with_suffix(".1").write_bytes(b"x")
+        await deferLater(reactor, 0.02)
+        self.assertFalse(second.called)
         self.path.write_bytes(b"x")
-        await second
+        await second.addTimeout(2, reactor)
 
-    async def test_a_file_that_is_not_there(self) -> None:
-        waiter = self.changes.next(self.path.with_suffix(".no"), 0.05)
-        await waiter
+    def test_a_file_that_is_not_there(self) -> None:
+        clock, path = Clock(), self.path.with_suffix(".no")
+        changes = Changes(clock)
+        self.addCleanup(changes.stop)
+        waiter, told = changes.next(path, 5), changes.next(path)
+        clock.advance(4.9)
+        self.assertFalse(waiter.called)
+        clock.advance(0.2)
+        self.assertEqual((waiter.called, told.called), (True, False))
+        changes.tell(path)
+        self.assertTrue(told.called)
 
     async def test_giving_up(self) -> None:
         kept, left = self.changes.next(self.path), self.changes.next(self.path)

@@ -56,7 +56,10 @@ class Cleaner:
             await in_thread(self._release, container)
         except Exception:
             self.log.failure("the root of the container {id} is mounted still", id=container.id)
-        await self._volumes.detach(container)
+        try:
+            await self._volumes.detach(container)
+        except Exception:
+            self.log.failure("the container {id} keeps its volumes", id=container.id)
         try:
             await self._networks.disconnect(container.id)
         except Exception:

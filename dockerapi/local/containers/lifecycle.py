@@ -111,11 +111,22 @@ class Lifecycle:
             raise
 
     async def _fail(self, container: Container, before: State, error: BaseException) -> None:
-        """Undo a start that failed, and record why."""
-        message = error.message if isinstance(error, EngineError) else str(error)
-        code = error.exit_code if isinstance(error, StartFailed) else _NOT_STARTED
-        self.let_go(container)
+        """Undo a start that failed, and record why; what goes wrong in that is only logged."""
+        self._let_go(container)
         await self._cleaner.after_end(container, by_force=True)
+        try:
+            await self._record_failure(container, before, error)
+        except Exception:
+            text = "the failed start of the container {id} was not recorded"
+            self.log.failure(text, id=container.id)
+
+    async def _record_failure(
+        self, container: Container, before: State, error: BaseException
+    ) -> None:
+        message = error.message if isinstance(error, EngineError) else str(error)
+        if isinstance(error, CancelledError):
+            message = "the start was given up"
+        code = error.exit_code if isinstance(error, StartFailed) else _NOT_STARTED
         if container.host_config.auto_remove:
             await self._ledger.forget(container, event(container, "destroy"))
             await self._cleaner.forget_volumes(container)

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from dockerapi.engine.errors import Conflict, InvalidParameter, NotFound
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.starting import Started
 from tests.local.containers.support import Rig
@@ -250,6 +250,22 @@ class RemovalTests(TestCase):
         await self.rig.job("ContainerKill", "once")
         self.assertEqual((await removed)["StatusCode"], 137)
         self.assertFalse(self.rig.containers.registry.taken("once"))
+
+    async def test_the_reason_of_a_failed_start_is_told_whatever_fails_after_it(self) -> None:
+        await self.rig.create("nosuch", name="bad")
+
+        async def fail(*_: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        containers = self.rig.containers
+        recording = self.patch(containers.ledger, "save", fail)
+        detaching = self.patch(containers._volumes, "detach", fail)
+        with self.assertRaises(EngineError) as caught:
+            await self.rig.job("ContainerStart", "bad")
+        self.assertIn("nosuch", caught.exception.message)
+        recording.restore()
+        detaching.restore()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
 
     async def test_two_restarts_keep_one_that_goes_at_its_end(self) -> None:
         await self.rig.create("sleep", "1000", name="once", host={"AutoRemove": True})

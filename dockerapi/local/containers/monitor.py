@@ -10,7 +10,6 @@ import fcntl
 import os
 import struct
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -49,11 +48,15 @@ async def until_ended(
     """
     await exit_of(pidfd)
     if not conmon.called:
+        # Its own, so that who is cancelled here is told apart from a monitor that is given up.
+        over: Deferred[None] = Deferred()
+        conmon.addBoth(lambda _: over.callback(None))
         alarm = clock.callLater(MONITOR_PATIENCE, conmon.cancel)
-        with suppress(Exception):
-            await conmon
-        if alarm.active():
-            alarm.cancel()
+        try:
+            await over
+        finally:
+            if alarm.active():
+                alarm.cancel()
     return read_end(exit_file, oom_file, kernel_exit_code(pidfd), time.time_ns())
 
 

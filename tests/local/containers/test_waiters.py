@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from dockerapi.local.containers import monitor
 from dockerapi.local.containers.container import Container, Exit
 from dockerapi.local.containers.running import Running
 from dockerapi.model.containers import ContainerConfig, HostConfig
@@ -29,6 +32,15 @@ class WaiterTests(SynchronousTestCase):
         self.container.tell_exit(Exit(7))
         self.failureResultOf(second, CancelledError)
         self.assertEqual(self.successResultOf(third), Exit(7))
+
+    def test_who_gives_up_waiting_for_a_monitor_records_no_end(self) -> None:
+        self.patch(monitor, "exit_of", lambda _: succeed(None))
+        conmon: Deferred[None] = Deferred()
+        clock, nowhere = Clock(), Path("/nonexistent")
+        waiting = Deferred.fromCoroutine(monitor.until_ended(-1, conmon, nowhere, nowhere, clock))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_one_gives_up_while_it_is_told_that_the_end_is_recorded(self) -> None:
         running, clock = Running(-1), Clock()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
@@ -92,6 +93,7 @@ class LocalBackend:
         self._reactor = reactor
         self._layout = Layout(settings.data_root, settings.exec_root)
         self._ownership = Ownership(self._layout.root, self._layout.run)
+        self._started = AsyncExitStack()
         self._store = Store(self._layout.database)
         self._journal = Journal(self._store, engine.events, settings.events_history, reactor)
         self._images = Images(
@@ -206,12 +208,20 @@ class LocalBackend:
                 f"the data root {self._settings.data_root} cannot be used: {error}; "
                 "run as root, or choose others with --data-root and --exec-root"
             ) from error
+        started = self._started
+        started.callback(self._ownership.release)
+        started.callback(self._store.close)
         self._store.start()
         await self._journal.start()
+        started.push_async_callback(self._journal.stop)
         await self._system.start()
-        await self._images.start()
-        await self._volumes.start()
-        await self._networks.start()
+        for part in (self._images, self._volumes, self._networks):
+            # Before it is started: a start that fails half-way leaves something, too.
+            started.push_async_callback(part.stop)
+            await part.start()
+        started.push_async_callback(self.containers.stop)
+        for stop in (self._execs.stop, self._logs.stop, self._attachments.stop, self._health.stop):
+            started.callback(stop)
         await self.containers.start()
         for container in self.containers.registry:
             self._logs.take_up(container, self.containers.places.watch(container))
@@ -221,21 +231,11 @@ class LocalBackend:
         await self.containers.stop_all()
 
     async def stop(self) -> None:
-        """Let go of what belongs to this process; containers run on."""
-        if not self._ownership.taken:
-            # What is there is another server's.
-            return
-        self._health.stop()
-        self._attachments.stop()
-        self._logs.stop()
-        self._execs.stop()
-        await self.containers.stop()
-        await self._networks.stop()
-        await self._volumes.stop()
-        await self._images.stop()
-        await self._journal.stop()
-        self._store.close()
-        self._ownership.release()
+        """Let go of what belongs to this process; containers run on.
+
+        All parts are stopped, also after one that fails; its error is raised then.
+        """
+        await self._started.aclose()
 
     def _monitored(self, container: Container, watch: Watch) -> None:
         """A container has a monitor, and its process waits to be let go."""

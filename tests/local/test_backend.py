@@ -1,0 +1,58 @@
+"""The embedded engine's parts: all are stopped, whatever comes of one of them."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from unittest import skipIf
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
+from dockerapi.local.backend import LocalBackend, LocalSettings
+from tests.integration.server import missing
+
+_MISSING = missing()
+
+
+@skipIf(_MISSING, _MISSING)
+class StopTests(TestCase):
+    def setUp(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="dockerapi-backend-"))
+        self.addCleanup(shutil.rmtree, self.root)
+        self.settings = LocalSettings(str(self.root / "data"), str(self.root / "run"))
+
+    def backend(self) -> LocalBackend:
+        return LocalBackend(self.settings, Engine(logging=False), reactor)
+
+    async def test_a_start_that_fails_half_way(self) -> None:
+        (self.root / "data").mkdir()
+        with closing(sqlite3.connect(self.root / "data" / "state.db")) as connection:
+            connection.execute("PRAGMA user_version = 9999")
+        for _ in range(2):
+            # The second finds the roots free again.
+            backend = self.backend()
+            with self.assertRaises(EngineError) as raised:
+                await backend.start()
+            self.assertIn("newer", raised.exception.message)
+            await backend.stop()
+
+    async def test_a_part_that_does_not_stop_well(self) -> None:
+        async def fail() -> None:
+            raise EngineError("the registry is on fire")
+
+        backend = self.backend()
+        self.patch(backend._images, "stop", fail)
+        await backend.start()
+        with self.assertRaises(EngineError):
+            await backend.stop()
+        # The roots are free, and nothing is stopped twice.
+        await backend.stop()
+        again = self.backend()
+        await again.start()
+        await again.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 
 import msgspec
 
@@ -58,8 +57,8 @@ class DriversTests(LogsCase):
         script = "i=0; while [ $i -lt 400 ]; do echo $i; i=$((i+1)); sleep 0.01; done"
         self.start(script, *self.gelf)
         for _ in range(3):
-            self.assertTrue(wait_until(lambda: self.receiver.texts))
-            time.sleep(0.4)
+            count = len(set(self.receiver.texts)) + 30
+            self.assertTrue(wait_until(lambda count=count: len(set(self.receiver.texts)) > count))
             self.server.kill()
             self.server.start()
         self.assertTrue(wait_until(lambda: self.ended(), 30))
@@ -70,10 +69,11 @@ class DriversTests(LogsCase):
         self.assertEqual(self.server.docker("logs", "cx").decode().split(), wanted)
 
     def test_what_a_container_wrote_while_no_server_ran(self) -> None:
-        self.start("echo one; sleep 1.5; echo two", *self.gelf)
+        identity = self.start("echo one; sleep 1.5; echo two", *self.gelf)
         self.assertTrue(wait_until(lambda: self.receiver.texts == ["one"]))
         self.server.stop()
-        time.sleep(2)
+        self.assertTrue(wait_until(lambda: b"two" in self.files(identity)[0].read_bytes()))
+        self.assertEqual(self.receiver.texts, ["one"])
         self.server.start()
         self.assertTrue(wait_until(lambda: self.receiver.texts == ["one", "two"]))
 

@@ -127,6 +127,9 @@ class Attachments:
         )
 
         async def serve(duplex: Duplex) -> None:
+            if container.id not in self._registry:
+                # Removed since: its end was told already.
+                return
             if request.stream:
                 await self._stream(request, container, duplex, wanted, framed=framed)
                 return

@@ -117,6 +117,14 @@ class AttachTests(StreamsCase):
         await self.rig.job("ContainerDelete", "cx")
         await served
 
+    async def test_an_attach_to_what_was_removed_before_its_head_went_out(self) -> None:
+        await self.rig.create("true", name="cx")
+        query = "stream=1&stdout=1"
+        answer = await self.rig.job("ContainerAttach", "cx", query=query)
+        await self.rig.job("ContainerDelete", "cx")
+        await self.serve(answer, Client())
+        self.assertEqual(self.attachments._hubs, {})
+
     async def test_a_websocket_that_closes_has_left(self) -> None:
         await self.rig.create("cat", name="cx", OpenStdin=True)
         await self.rig.job("ContainerStart", "cx")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -24,6 +26,7 @@ class Exec:
     :ivar started: whether ExecStart was called; it can be once.
     :ivar exit_code: None until it has ended (or failed to start).
     :ivar pid: its process seen from the host, 0 before it runs.
+    :ivar pidfd: of that process while it is followed; None else.
     :ivar ended_at: seconds of the monotonic clock, 0 before.
     """
 
@@ -36,6 +39,7 @@ class Exec:
     running: bool = False
     exit_code: int | None = None
     pid: int = 0
+    pidfd: int | None = None
     ended_at: float = 0.0
     started_with: int = attrs.field(init=False)
     _for_begin: list[Deferred[None]] = attrs.field(factory=list)
@@ -60,6 +64,12 @@ class Exec:
         """Record that its process exists, and tell those who wait for that."""
         self.pid, self.running = pid, True
         _tell(self._for_begin)
+
+    def send(self, number: int) -> None:
+        """Signal its process; harmless where it has ended."""
+        if self.pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
 
     def end(self, code: int) -> None:
         """Record the end; `tell_end` follows when others were told."""

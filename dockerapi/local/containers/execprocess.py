@@ -136,22 +136,20 @@ class ExecProcesses:
             tools.runtime_of(found.container.id),
             attach=(lambda: found.hub.connect(watch.attach_socket)) if attached else None,
         )
-        found.begin(monitored.pid)
-        pidfd: int | None = None
         with suppress(EngineError, OSError):
             # It may have ended already; its monitor tells.
-            pidfd = open_process(monitored.pid)
+            found.pidfd = open_process(monitored.pid)
+        found.begin(monitored.pid)
         conmon = Deferred.fromCoroutine(monitored.conmon.wait())
         watching = Deferred.fromCoroutine(
-            self._follow(found, watch, pidfd, conmon.addCallback(lambda _: None))
+            self._follow(found, watch, conmon.addCallback(lambda _: None))
         )
         watching.addErrback(self._lost, found)
         self._keep(watching)
 
-    async def _follow(
-        self, found: Exec, watch: Watch, pidfd: int | None, conmon: Deferred[None]
-    ) -> None:
+    async def _follow(self, found: Exec, watch: Watch, conmon: Deferred[None]) -> None:
         """Wait for the end of a process that runs, and record it."""
+        pidfd = found.pidfd
         if pidfd is None:
             await conmon
             end = read_end(watch.exit_file, watch.oom_file, None, time.time_ns())
@@ -159,6 +157,7 @@ class ExecProcesses:
             try:
                 end = await until_ended(pidfd, conmon, watch.exit_file, watch.oom_file, self._clock)
             finally:
+                found.pidfd = None
                 os.close(pidfd)
         self._end(found, end.code)
         await in_thread(shutil.rmtree, watch.directory, True)

@@ -5,9 +5,7 @@ Rule: what takes too long is killed; what it wrote until then is told.
 
 from __future__ import annotations
 
-import os
 import signal
-from contextlib import suppress
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,7 +15,6 @@ from dockerapi.local.containers.exec import Exec
 from dockerapi.local.containers.execs import Execs
 from dockerapi.local.containers.health.health import OUTPUT_LIMIT
 from dockerapi.local.containers.hub import Follower
-from dockerapi.local.host.pidfd import open_process
 from dockerapi.model.execs import ExecConfig
 
 _OUTPUTS = (1, 2)
@@ -62,7 +59,7 @@ class ExecProbe:
         def kill() -> None:
             nonlocal late
             late = True
-            _kill(made)
+            made.send(signal.SIGKILL)
 
         taking = Deferred.fromCoroutine(take())
         alarm = self._clock.callLater(timeout, kill)
@@ -72,15 +69,3 @@ class ExecProbe:
             if alarm.active():
                 alarm.cancel()
         return None if late else made.exit_code, bytes(output)
-
-
-def _kill(made: Exec) -> None:
-    """Kill the process of an exec that has not ended."""
-    if made.exit_code is not None or not made.pid:
-        return
-    with suppress(ProcessLookupError):
-        pidfd = open_process(made.pid)
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        finally:
-            os.close(pidfd)

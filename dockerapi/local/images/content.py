@@ -15,13 +15,13 @@ import stat
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from threading import Lock
 from typing import Self
 
 import attrs
-from twisted.internet.defer import DeferredLock
 from twisted.internet.task import LoopingCall
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
@@ -30,6 +30,7 @@ from dockerapi.local.host.spawn import run
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.image import Layer
 from dockerapi.local.layout import Layout
+from dockerapi.local.turns import Turns
 from dockerapi.wire.duplex import Source
 
 #: How much is gathered for one write in a thread, in bytes.
@@ -85,7 +86,7 @@ class Content:
         self._layout = layout
         self._held: Counter[str] = Counter()
         self._layers: dict[str, Layer] = {}
-        self._locks: dict[str, tuple[DeferredLock, list[None]]] = {}
+        self._turns = Turns()
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Lease]:
@@ -100,21 +101,9 @@ class Content:
         """Tell whether someone holds a lease on a digest or chain id."""
         return name in self._held
 
-    @contextlib.asynccontextmanager
-    async def alone(self, name: str) -> AsyncIterator[None]:
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         """Let one at a time work on a digest or chain id."""
-        lock, users = self._locks.setdefault(name, (DeferredLock(), []))
-        users.append(None)
-        try:
-            await lock.acquire()
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            users.pop()
-            if not users:
-                self._locks.pop(name, None)
+        return self._turns.of(name)
 
     def has_blob(self, digest: str) -> bool:
         """Tell whether the blob is here, whole."""

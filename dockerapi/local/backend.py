@@ -210,7 +210,7 @@ class LocalBackend:
             ) from error
         started = self._started
         started.callback(self._ownership.release)
-        started.callback(self._store.close)
+        started.push_async_callback(self._store.close)
         self._store.start()
         await self._journal.start()
         started.push_async_callback(self._journal.stop)

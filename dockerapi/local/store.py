@@ -119,13 +119,13 @@ class Store:
         """Run `query` in the store's thread and return its result; raise `StoreError`."""
         return await self._submit(lambda: query(self._connection))
 
-    def close(self) -> None:
-        """Let what is under way end, and close the database."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
+    async def close(self) -> None:
+        """Let what was asked for end, and close the database; return when it is closed."""
+        if self._thread is not None:
+            closed = self._submit(self._connection.close)
+            self._thread = None
             self._queue.put(None)
-            thread.join()
-            self._connection.close()
+            await finished(closed)
 
     def _ordinary(self, change: Callable[[sqlite3.Connection], T]) -> T:
         if not self._reserve.hold():

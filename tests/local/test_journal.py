@@ -37,7 +37,7 @@ class JournalTests(TestCase):
 
     async def reopen(self, limit: int = 100) -> None:
         await self.journal.stop()
-        self.store.close()
+        await self.store.close()
         await self.open(limit)
 
     async def past(self, after: int = 0, since: int = 0) -> list[str]:

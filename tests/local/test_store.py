@@ -31,7 +31,7 @@ class StoreTests(TestCase):
     async def test_a_change_is_kept(self) -> None:
         await self._table()
         await self.store.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
-        self.store.close()
+        await self.store.close()
         with sqlite3.connect(self.path) as again:
             self.assertEqual(again.execute("SELECT x FROM t").fetchall(), [(1,)])
 
@@ -56,7 +56,7 @@ class StoreTests(TestCase):
         self.assertEqual(await self._values(), [7])
 
     async def test_a_closed_store_refuses(self) -> None:
-        self.store.close()
+        await self.store.close()
         with self.assertRaises(Unavailable):
             await self._values()
 
@@ -81,7 +81,7 @@ class StoreTests(TestCase):
             db.executemany("INSERT INTO t VALUES (?)", ((n,) for n in range(10**5))).close()
 
         await self.store.write(fill)
-        self.store.close()
+        await self.store.close()
         with self.path.open("r+b") as file:
             file.seek(4096 * 50)
             file.write(b"\xff" * 4096 * 300)
@@ -105,9 +105,9 @@ class StoreTests(TestCase):
         error = self.assertRaises(EngineError, Store.open, path)
         self.assertIn(str(path), error.message)
 
-    def test_opening_again_runs_no_migration_twice(self) -> None:
-        self.store.close()
-        Store.open(self.path).close()
+    async def test_opening_again_runs_no_migration_twice(self) -> None:
+        await self.store.close()
+        await Store.open(self.path).close()
 
 
 class FullDiskTests(TestCase):
@@ -155,11 +155,11 @@ class FullDiskTests(TestCase):
 
     async def test_a_start_on_a_full_disk(self) -> None:
         await self._fill()
-        self.store.close()
+        await self.store.close()
         _fill(self.root / "more")
         self.store.start()
         await self._change("DELETE FROM t WHERE x = 2", essential=True)
-        self.store.close()
+        await self.store.close()
         _fill(self.root / "yet more")
         error = self.assertRaises(StoreFull, self.store.start)
         self.assertIn("no space left on device", error.message)

@@ -182,7 +182,7 @@ class Rig:
         await self.networks.stop()
         await self.volumes.stop()
         await self.journal.stop()
-        self.store.close()
+        await self.store.close()
 
     async def close(self) -> None:
         """Remove every container and stop; nothing is left behind."""

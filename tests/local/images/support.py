@@ -112,7 +112,7 @@ class ImagesTestCase(TestCase):
 
     async def restart(self) -> None:
         """End as if the process had died, and begin again."""
-        self.store.close()
+        await self.store.close()
         await self.begin()
 
     def job(

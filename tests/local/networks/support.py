@@ -67,7 +67,7 @@ class Rig:
     async def stop(self) -> None:
         """Stop the networks as a server that ends."""
         await self.networks.stop()
-        self.store.close()
+        await self.store.close()
 
     async def crash(self) -> None:
         """Leave everything as it is, as after kill -9."""
@@ -76,7 +76,7 @@ class Rig:
             # The kernel closes the sockets of a process that dies.
             self.networks._publisher.stop()
         self.networks._thread.shutdown()
-        self.store.close()
+        await self.store.close()
 
     async def close(self) -> None:
         """Let go of every container and stop; nothing is left behind."""

@@ -10,7 +10,7 @@ import time
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 
 from dockerapi.engine.answers import Answer, Hijack
 from dockerapi.engine.engine import Engine
@@ -38,6 +38,8 @@ from dockerapi.wire.stdcopy import STDOUT, frame
 MOST = 5000
 #: How long an exec that has ended can be inspected, in seconds (dockerd: 5 minutes).
 REMEMBERED = 300.0
+#: How often those that are older are looked for, in seconds.
+_FORGET_EVERY = 30.0
 #: How long resizing an exec waits for its process, in seconds (as dockerd).
 PATIENCE = 10.0
 
@@ -60,6 +62,7 @@ class Execs:
         self._reactor = reactor
         self._clock = clock
         self._execs: dict[str, Exec] = {}
+        self._alarm: IDelayedCall | None = None
         self._processes = ExecProcesses(places, self._died, clock)
 
     def register(self, engine: Engine) -> None:
@@ -71,6 +74,9 @@ class Execs:
 
     def stop(self) -> None:
         """Leave all execs; they run on."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._processes.stop()
         for each in self._execs.values():
             each.hub.close()
@@ -88,12 +94,15 @@ class Execs:
 
     def make(self, container: Container, config: ExecConfig, keys: bytes = b"") -> Exec:
         """Make an exec in a container that runs; raise `Conflict` where it has too many."""
-        self._forget_old()
+        if len(container.exec_ids) >= MOST:
+            self._forget_old()
         if len(container.exec_ids) >= MOST:
             raise Conflict(f"container {container.id} has {MOST} execs that have not ended")
         made = Exec(secrets.token_hex(32), container, config, Hub(self._reactor), keys)
         self._execs[made.id] = made
         container.exec_ids.append(made.id)
+        if self._alarm is None:
+            self._alarm = self._clock.callLater(_FORGET_EVERY, self._ring)
         # It is likely to be started next.
         self._toolbox.grace.begin()
         self._publish(made, _action("exec_create", made))
@@ -191,15 +200,25 @@ class Execs:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
 
+    def forget(self, made: Exec) -> None:
+        """Let an exec be inspected no more, unless it runs: then it is forgotten after its end."""
+        if made.started and made.exit_code is None:
+            return
+        self._execs.pop(made.id, None)
+        if made.id in made.container.exec_ids:
+            made.container.exec_ids.remove(made.id)
+
+    def _ring(self) -> None:
+        self._forget_old()
+        self._alarm = self._clock.callLater(_FORGET_EVERY, self._ring) if self._execs else None
+
     def _forget_old(self) -> None:
         """Forget execs that ended a while ago, and those that cannot be started any more."""
         before = time.monotonic() - REMEMBERED
         for each in tuple(self._execs.values()):
             removed = each.container.id not in self._registry or each.forgotten
             if removed or (each.exit_code is not None and each.ended_at < before):
-                del self._execs[each.id]
-                if each.id in each.container.exec_ids:
-                    each.container.exec_ids.remove(each.id)
+                self.forget(each)
 
     def _died(self, found: Exec, code: str) -> None:
         self._publish(found, "exec_die", exitCode=code)

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers import execprocess, execs
+from dockerapi.local.containers.health.probe import ExecProbe
 from dockerapi.model.execs import ExecCreateRequest
 from dockerapi.model.versions import Version
 from tests.local.containers.streams import Client, StreamsCase, until
@@ -289,6 +290,32 @@ class ExecTests(StreamsCase):
         await self.start(exec_id, Client())
         self.assertEqual((await self.inspect(exec_id))["ExitCode"], 255)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_what_ended_a_while_ago_is_forgotten(self) -> None:
+        self.patch(execs, "REMEMBERED", 0.0)
+        self.patch(execs, "_FORGET_EVERY", 0.05)
+        ended, running = await self.make("true"), await self.make("sleep", "100")
+        await self.rig.job("ExecStart", running, body={"Detach": True})
+        await self.start(ended, Client())
+        await until(lambda: ended not in self.execs._execs)
+        self.assertTrue((await self.inspect(running))["Running"])
+        waiting = await self.make("true")
+        await self.rig.job("ContainerDelete", "cx", query="force=1")
+        await until(lambda: not self.execs._execs)
+        await self.fails(NotFound, self.inspect(waiting))
+        await until(lambda: self.execs._alarm is None)
+
+    async def test_a_health_check_is_not_remembered(self) -> None:
+        await self.make("true")
+        container = self.rig.containers.registry.get("cx")
+        before = list(container.exec_ids)
+        probe = ExecProbe(self.execs, reactor)
+        self.assertEqual(await probe(container, ("sh", "-c", "echo a; exit 3"), 9), (3, b"a\n"))
+        self.assertEqual(await probe(container, ("sleep", "100"), 0.2), (None, b""))
+        with self.assertRaises(EngineError):
+            await probe(container, ("nosuch",), 9)
+        self.assertEqual(list(self.execs._execs), before)
+        self.assertEqual(container.exec_ids, before)
 
     async def test_two_hundred_at_once(self) -> None:
         await self.make("true")

@@ -43,6 +43,8 @@ class ExecProbe:
             return await self._until_ended(made, follower, timeout)
         finally:
             follower.leave()
+            # Nobody asks for its end, and there may be very many.
+            self._execs.forget(made)
 
     async def _until_ended(
         self, made: Exec, follower: Follower, timeout: float

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -62,7 +63,7 @@ class HealthMonitor:
 
     async def _check_on(self, container: Container, check: Check) -> None:
         while True:
-            await self._pause(_next_pause(container, check))
+            await deferLater(self._clock, _next_pause(container, check))
             if container.state.status is Status.RUNNING:
                 await self._check(container, check)
 
@@ -81,15 +82,6 @@ class HealthMonitor:
         self._ledger.changed()
         if container.health.status != before.status:
             self._ledger.publish(container, f"health_status: {container.health.status}")
-
-    async def _pause(self, seconds: float) -> None:
-        waiter: Deferred[None] = Deferred()
-        alarm = self._clock.callLater(seconds, waiter.callback, None)
-        try:
-            await waiter
-        finally:
-            if alarm.active():
-                alarm.cancel()
 
     def _failed(self, failure: Failure, container: Container) -> None:
         if not failure.check(CancelledError):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
@@ -51,7 +51,7 @@ class Stats:
         first = await self._sample(container, None)
         if request.one_shot or not container.state.running:
             return Encoded(_line(first))
-        await self._pause()
+        await deferLater(self._clock, INTERVAL)
         return Encoded(_line(await self._sample(container, first)))
 
     async def _serve(self, container: Container, sink: Sink) -> None:
@@ -59,7 +59,7 @@ class Stats:
         while container.id in self._registry:
             before = await self._sample(container, before)
             await sink.write(_line(before))
-            await self._pause()
+            await deferLater(self._clock, INTERVAL)
 
     async def _sample(
         self, container: Container, before: Mapping[str, Any] | None
@@ -69,15 +69,6 @@ class Stats:
         return await in_thread(
             sample, container.id, container.name, container.state.pid, network=own, before=before
         )
-
-    async def _pause(self) -> None:
-        waiter: Deferred[None] = Deferred()
-        alarm = self._clock.callLater(INTERVAL, waiter.callback, None)
-        try:
-            await waiter
-        finally:
-            if alarm.active():
-                alarm.cancel()
 
 
 def _line(document: Mapping[str, Any]) -> bytes:

@@ -149,12 +149,11 @@ def _same_time(one: int, other: int) -> bool:
 
 def _capability(parent: int | None, name: bytes) -> bytes:
     try:
-        descriptor = os.open(
-            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
-        )
+        # Without effect: by this name there may be a device meanwhile.
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
-            return os.getxattr(descriptor, _CAPABILITY)
+            return os.getxattr(f"/proc/self/fd/{handle}", _CAPABILITY)
         finally:
-            os.close(descriptor)
+            os.close(handle)
     except OSError:
         return b""  # None, or the file is gone.

@@ -104,7 +104,8 @@ def write_layer(layer: bytes, output: Output) -> None:
 class _Layer:
     def __init__(self, output: Output, target: bytes | None) -> None:
         self._output = output
-        self._writer = TarWriter(output, Files())
+        self._files = Files()
+        self._writer = TarWriter(output, self._files)
         self._target = None if target is None else os.open(target, _DIRECTORY)
         self._seen: dict[tuple[int, int], bytes] = {}
         self._times: list[tuple[bytes, int]] = []
@@ -173,8 +174,7 @@ class _Layer:
             if not written:
                 os.unlink(entry.path, dir_fd=self._target)
                 return
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            source = os.open(entry.name, flags, dir_fd=entry.parent)
+            source = self._files.open(entry)
             try:
                 _copy_attributes(source, copy, entry.status)
             finally:

@@ -47,6 +47,20 @@ def open_beneath(root: int, path: str | bytes, flags: int, mode: int = 0) -> int
     raise AssertionError("unreachable")
 
 
+def open_regular(root: int, path: str) -> int:
+    """Open the regular file `path` inside the directory `root` for reading; return a descriptor.
+
+    Raises OSError, EINVAL for what is no regular file: opening a device or a pipe may do harm.
+    """
+    handle = open_beneath(root, path, os.O_PATH)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+
+
 def read_beneath(root: StrPath, path: str, limit: int) -> bytes:
     """Return the content of the regular file `path` inside `root`.
 
@@ -54,14 +68,7 @@ def read_beneath(root: StrPath, path: str, limit: int) -> bytes:
     `limit` bytes.
     """
     with opened_root(root) as directory:
-        # Opened without effect first: to open a device or a pipe may do harm.
-        handle = open_beneath(directory, path, os.O_PATH)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        descriptor = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(handle)
+        descriptor = open_regular(directory, path)
     with open(descriptor, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:

@@ -25,7 +25,7 @@ from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
 from dockerapi.local.archive.process import Child, Feed
-from dockerapi.local.host.beneath import open_beneath, opened_root
+from dockerapi.local.host.beneath import open_regular, opened_root
 from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.archivedocuments import Packed, read_packed
 from dockerapi.local.images.catalogue import Catalogue
@@ -181,12 +181,10 @@ def _opened(directory: Path, path: str) -> Iterator[int]:
     """
     try:
         with opened_root(directory) as root:
-            descriptor = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = open_regular(root, path)
     except OSError as error:
         raise BadContent(f"open {path}: {(error.strerror or '').lower()}") from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadContent(f"{path} is not a file")
         yield descriptor
     finally:
         os.close(descriptor)

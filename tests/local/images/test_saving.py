@@ -193,6 +193,7 @@ class SavingTests(ImagesTestCase):
             "no file": archive([f"../../{layer}"]),
             "another layer": archive(["l"], l=Archive().add("evil").bytes()),
             "a pipe": archive(["p"]).add("p", type=tarfile.FIFOTYPE),
+            "a device": archive(["d"]).add("d", type=tarfile.CHRTYPE),
             "too few": archive([]),
             "nothing": Archive().add("x"),
             "leads out": Archive().add("../x"),
@@ -200,8 +201,11 @@ class SavingTests(ImagesTestCase):
             "odd": Archive().add("manifest.json", b'[{"Config": 1}]'),
         }
         for what, made in refused.items():
-            with self.assertRaises(EngineError, msg=what):
+            with self.assertRaises(EngineError, msg=what) as caught:
                 await self.load(made.bytes())
+            if what in ("a pipe", "a device"):
+                # Not what its driver said: it was never opened.
+                self.assertIn("not a regular file", caught.exception.message)
             self.assertEqual(self.left_over(), [], what)
             self.assertEqual(len(self.images), 0, what)
         self.assertEqual(list((self.layout.blobs / "sha256").iterdir()), [])

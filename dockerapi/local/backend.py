@@ -16,16 +16,16 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local import absent
 from dockerapi.local.containers.archive.committing import Commits
-from dockerapi.local.containers.attach import Attachments
-from dockerapi.local.containers.conmon import Watch
 from dockerapi.local.containers.container import STOPPED, Container, Status
-from dockerapi.local.containers.execs import Execs
+from dockerapi.local.containers.execs.operations import Execs
 from dockerapi.local.containers.health.monitor import HealthMonitor
 from dockerapi.local.containers.health.probe import ExecProbe
-from dockerapi.local.containers.logoptions import check_options
-from dockerapi.local.containers.logs import LogReader
-from dockerapi.local.containers.rootfs import Dns
+from dockerapi.local.containers.logs.operation import LogReader
+from dockerapi.local.containers.logs.options import check_options
+from dockerapi.local.containers.runtime.conmon import Watch
+from dockerapi.local.containers.runtime.rootfs import Dns
 from dockerapi.local.containers.service import Containers, ContainerSettings
+from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.local.datausage import DataUsage
 from dockerapi.local.event_stream import EventStreams
 from dockerapi.local.images.service import Images

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from dockerapi.engine.answers import Answer
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.job import Job
-from dockerapi.local.containers.listing import Listing
 from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.views.listing import Listing
 from dockerapi.local.host.sizes import tree_size
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images import views

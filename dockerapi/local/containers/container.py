@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 
-from dockerapi.local.containers.mountpoint import MountPoint
+from dockerapi.local.containers.mounts.point import MountPoint
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 if TYPE_CHECKING:

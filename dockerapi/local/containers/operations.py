@@ -12,34 +12,34 @@ from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.engine.job import Job
-from dockerapi.local.containers.cgroups import cgroup_path
 from dockerapi.local.containers.container import Container, Exit, Status
-from dockerapi.local.containers.control import Control
-from dockerapi.local.containers.creation import (
+from dockerapi.local.containers.creation.creation import (
     check_body,
     check_name,
     check_platform,
     new_container,
 )
-from dockerapi.local.containers.inspection import Inspection
-from dockerapi.local.containers.joining import resolve_joined
+from dockerapi.local.containers.creation.names import choose_name
 from dockerapi.local.containers.ledger import Ledger
-from dockerapi.local.containers.lifecycle import Lifecycle
+from dockerapi.local.containers.life.control import Control
+from dockerapi.local.containers.life.lifecycle import Lifecycle
+from dockerapi.local.containers.life.transitions import Operation, check
 from dockerapi.local.containers.links import resolve_links, without
-from dockerapi.local.containers.listing import Listing
-from dockerapi.local.containers.logoptions import with_default
-from dockerapi.local.containers.mounts import check_sources, parse_mounts
-from dockerapi.local.containers.names import choose_name
-from dockerapi.local.containers.namespaces import resolve_modes
+from dockerapi.local.containers.logs.options import with_default
+from dockerapi.local.containers.mounts.parsing import check_sources, parse_mounts
+from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Images
-from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.resources import cgroup_support
-from dockerapi.local.containers.sizes import ContainerSizes
-from dockerapi.local.containers.tools import Toolbox
-from dockerapi.local.containers.top import top
-from dockerapi.local.containers.transitions import Operation, check
-from dockerapi.local.containers.volumemounts import VolumeMounts
+from dockerapi.local.containers.runtime.cgroups import cgroup_path
+from dockerapi.local.containers.runtime.joining import resolve_joined
+from dockerapi.local.containers.runtime.namespaces import resolve_modes
+from dockerapi.local.containers.runtime.places import Places
+from dockerapi.local.containers.runtime.resources import cgroup_support
+from dockerapi.local.containers.runtime.tools import Toolbox
+from dockerapi.local.containers.views.inspection import Inspection
+from dockerapi.local.containers.views.listing import Listing
+from dockerapi.local.containers.views.sizes import ContainerSizes
+from dockerapi.local.containers.views.top import top
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import (
     ContainerRequest,

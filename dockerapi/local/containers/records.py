@@ -15,8 +15,8 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container, State, Status
-from dockerapi.local.containers.mountpoint import BIND, TMPFS, VOLUME, MountPoint
-from dockerapi.local.containers.mounts import parse_mounts
+from dockerapi.local.containers.mounts.parsing import parse_mounts
+from dockerapi.local.containers.mounts.point import BIND, TMPFS, VOLUME, MountPoint
 from dockerapi.model.containers import ContainerConfig, HostConfig
 
 _log = Logger()

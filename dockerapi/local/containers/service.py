@@ -18,29 +18,29 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, NotModified
 from dockerapi.local.containers.archive.operations import ArchiveOperations
 from dockerapi.local.containers.archive.roots import Roots
-from dockerapi.local.containers.cleaning import Cleaner
 from dockerapi.local.containers.container import Container, Status
-from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.ledger import Ledger
-from dockerapi.local.containers.lifecycle import Lifecycle
+from dockerapi.local.containers.life.cleaning import Cleaner
+from dockerapi.local.containers.life.control import Control
+from dockerapi.local.containers.life.lifecycle import Lifecycle
+from dockerapi.local.containers.life.reconcile import Reconciliation
+from dockerapi.local.containers.life.starting import Starter
+from dockerapi.local.containers.life.updates import Updates
 from dockerapi.local.containers.links import linked, links_of
-from dockerapi.local.containers.listing import Listing
+from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Images, Networks, Volumes
 from dockerapi.local.containers.operations import Operations
-from dockerapi.local.containers.places import Places
-from dockerapi.local.containers.probe import find_init
-from dockerapi.local.containers.reconcile import Reconciliation
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.resources import cgroup_support
-from dockerapi.local.containers.rootfs import Dns, Host
-from dockerapi.local.containers.runtimes import Runtimes
+from dockerapi.local.containers.runtime.places import Places
+from dockerapi.local.containers.runtime.probe import find_init
+from dockerapi.local.containers.runtime.resources import cgroup_support
+from dockerapi.local.containers.runtime.rootfs import Dns, Host
+from dockerapi.local.containers.runtime.runtimes import Runtimes
+from dockerapi.local.containers.runtime.tools import Toolbox, Tools
 from dockerapi.local.containers.security import apparmor
-from dockerapi.local.containers.sizes import ContainerSizes
-from dockerapi.local.containers.starting import Starter
 from dockerapi.local.containers.stats.operation import Stats
-from dockerapi.local.containers.tools import Toolbox, Tools
-from dockerapi.local.containers.updates import Updates
-from dockerapi.local.containers.volumemounts import VolumeMounts
+from dockerapi.local.containers.views.listing import Listing
+from dockerapi.local.containers.views.sizes import ContainerSizes
 from dockerapi.local.host.mountns import stop_sharing
 from dockerapi.local.host.spawn import find_program
 from dockerapi.local.journal import Journal

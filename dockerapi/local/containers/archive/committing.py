@@ -18,10 +18,10 @@ from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, Not
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.archive.marks import mark_of
 from dockerapi.local.containers.container import Container, Status
-from dockerapi.local.containers.control import Control
 from dockerapi.local.containers.ledger import Ledger
-from dockerapi.local.containers.places import Places
+from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.changes import apply_changes
 from dockerapi.local.images.committing import Committer, Step

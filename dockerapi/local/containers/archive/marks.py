@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dockerapi.local.containers.rootfs import Directories
+from dockerapi.local.containers.runtime.rootfs import Directories
 
 
 def mark_of(directories: Directories) -> Path:

@@ -23,9 +23,9 @@ from dockerapi.local.archive.statuses import NOT_DIRECTORY, NOT_FOUND
 from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.ledger import Ledger
-from dockerapi.local.containers.places import Places
 from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.users import resolve_user
+from dockerapi.local.containers.runtime.places import Places
+from dockerapi.local.containers.runtime.users import resolve_user
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.archives import ArchiveRequest, PathStat, PutArchiveRequest, within
 from dockerapi.model.container_requests import ContainerRequest

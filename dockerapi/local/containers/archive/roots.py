@@ -16,10 +16,10 @@ import attrs
 
 from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.mountpoint import BIND, VOLUME, MountPoint
+from dockerapi.local.containers.mounts.point import BIND, VOLUME, MountPoint
 from dockerapi.local.containers.needs import Volumes
-from dockerapi.local.containers.places import Places
-from dockerapi.local.containers.rootfs import Directories, mount_root, unmount_root
+from dockerapi.local.containers.runtime.places import Places
+from dockerapi.local.containers.runtime.rootfs import Directories, mount_root, unmount_root
 from dockerapi.local.host.beneath import make_directories, make_file
 from dockerapi.local.host.pidfd import start_time_of
 from dockerapi.local.host.threads import finished, in_thread

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.exec import Exec
-from dockerapi.local.containers.execs import Execs
+from dockerapi.local.containers.execs.exec import Exec
+from dockerapi.local.containers.execs.operations import Execs
 from dockerapi.local.containers.health.health import OUTPUT_LIMIT
-from dockerapi.local.containers.hub import Follower
+from dockerapi.local.containers.streams.hub import Follower
 from dockerapi.model.execs import ExecConfig
 
 _OUTPUTS = (1, 2)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
+from dockerapi.local.containers.runtime.spec import process_spec
+from dockerapi.local.containers.runtime.users import User
 from dockerapi.local.containers.security import apparmor
-from dockerapi.local.containers.spec import process_spec
-from dockerapi.local.containers.users import User
 from dockerapi.model.containers import HostConfig
 
 

@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
-from dockerapi.local.containers import execs as execs_module
-from dockerapi.local.containers.logoptions import attributes
-from tests.local.containers.streams import StreamsCase
+from dockerapi.local.containers.execs import operations as execs_module
+from dockerapi.local.containers.logs.options import attributes
+from tests.local.containers.streams.support import StreamsCase
 from tests.local.containers.support import Rig
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
-from dockerapi.local.containers.users import FILE_LIMIT
+from dockerapi.local.containers.runtime.users import FILE_LIMIT
 from tests.local.containers.support import Rig
 
 

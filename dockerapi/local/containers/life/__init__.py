@@ -1,0 +1,1 @@
+"""How states follow each other: started, ended, restarted, removed, taken up again."""

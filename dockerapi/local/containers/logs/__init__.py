@@ -1,0 +1,1 @@
+"""The logs of containers: a spool that conmon writes, read by clients and log drivers."""

@@ -1,0 +1,1 @@
+"""What containers have mounted: binds, volumes, images, tmpfs."""

@@ -1,0 +1,1 @@
+"""What makes the process: conmon, the OCI runtimes, and the configuration that they get."""

@@ -1,0 +1,1 @@
+"""The streams into and out of containers and execs."""

@@ -1,0 +1,76 @@
+"""What a create request may ask for, before anything is made."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
+from dockerapi.local.containers.creation.creation import check_body, check_platform, merge_config
+from dockerapi.local.containers.mounts.parsing import parse_mounts
+from dockerapi.local.containers.runtime.resources import adapt_resources, cgroup_support
+from dockerapi.local.containers.security.devices import device_rules
+from dockerapi.model.containers import ContainerConfig, CreateBody, HostConfig
+from dockerapi.model.images import Platform
+
+
+class PlatformTests(SynchronousTestCase):
+    def test_an_image_for_another_platform_is_not_found(self) -> None:
+        image = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+        for wanted in ("linux", "arm64", "linux/arm64", "linux/arm64/v8"):
+            check_platform(Platform.parse(wanted), image, "box")
+        for wanted in ("linux/amd64", "windows/arm64"):
+            error = self.assertRaises(
+                NotFound, check_platform, Platform.parse(wanted), image, "box"
+            )
+            self.assertIn(f"wanted {wanted}, actual: linux/arm64/v8", error.message)
+
+
+class ModeTests(SynchronousTestCase):
+    def test_modes_that_there_are_and_others(self) -> None:
+        for mode in ("ipc_mode", "pid_mode"):
+            check_body(ContainerConfig(), HostConfig(**{mode: "container:other"}))
+        for mode in ("ipc_mode", "pid_mode", "uts_mode", "userns_mode", "cgroupns_mode"):
+            check_body(ContainerConfig(), HostConfig(**{mode: "host"}))
+            with self.assertRaises(InvalidParameter, msg=mode):
+                check_body(ContainerConfig(), HostConfig(**{mode: "other"}))
+
+
+class WhatClientsWriteTests(SynchronousTestCase):
+    def test_numbers_that_say_nothing_are_not_kept(self) -> None:
+        for limit in (0, -1):
+            host, warnings = adapt_resources(
+                HostConfig(pids_limit=limit, memory_swappiness=-1), cgroup_support()
+            )
+            self.assertEqual((host.pids_limit, host.memory_swappiness), (None, None))
+            self.assertEqual(warnings, [])
+
+    def test_memory_without_end_and_without_a_killer(self) -> None:
+        _, warnings = adapt_resources(HostConfig(oom_kill_disable=True), cgroup_support())
+        self.assertEqual(len(warnings), 1)
+
+    def test_no_environment_is_none(self) -> None:
+        self.assertIsNone(merge_config(CreateBody(env=[]), {}).env)
+        image = {"config": {"Env": ["A=1", "B=2"]}}
+        self.assertEqual(merge_config(CreateBody(env=["B=3"]), image).env, ["B=3", "A=1"])
+
+
+class DeviceRuleTests(SynchronousTestCase):
+    def test_a_star_is_left_out_as_the_runtimes_want_it(self) -> None:
+        every = device_rules((), ["c 42:* rmw", "b *:7 r"], privileged=False)[-2:]
+        self.assertEqual(every[0], {"allow": True, "type": "c", "access": "rmw", "major": 42})
+        self.assertEqual(every[1], {"allow": True, "type": "b", "access": "r", "minor": 7})
+
+
+class BindsTests(SynchronousTestCase):
+    def test_volumes_with_a_name_and_without(self) -> None:
+        binds = ["/anonymous", "name:/named", "/host:/bind"]
+        points = [one.point for one in parse_mounts(HostConfig(binds=binds))]
+        self.assertEqual([one.type for one in points], ["volume", "volume", "bind"])
+        self.assertEqual([one.anonymous for one in points], [True, False, False])
+        self.assertEqual([one.destination for one in points], ["/anonymous", "/named", "/bind"])
+
+    def test_what_is_no_bind(self) -> None:
+        refused = ("", ":/x", "/a:", "a:b:c:d", "relative", "/", "/a:/", "/a:/b:zz")
+        for text in (*refused, "/zero\0byte", "/a:/zero\0byte", "/a:/b:ro,rw", "/a:/b:z,Z"):
+            with self.assertRaises(EngineError, msg=text):
+                parse_mounts(HostConfig(binds=[text]))

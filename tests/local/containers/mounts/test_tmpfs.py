@@ -1,0 +1,19 @@
+"""Options of a tmpfs: what they become, and dockerd's words for those that are none."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.containers.mounts.tmpfs import tmpfs_options
+
+
+class TmpfsOptionsTests(SynchronousTestCase):
+    def test_what_is_given_takes_the_place_of_what_is_usual(self) -> None:
+        self.assertEqual(tmpfs_options(""), ("noexec", "nosuid", "nodev"))
+        self.assertEqual(tmpfs_options("exec,size=1m"), ("nosuid", "nodev", "exec", "size=1m"))
+
+    def test_what_is_none_is_shown_in_its_parts(self) -> None:
+        for text, shown in (("1m", '["1m"]'), ("a=b=c", '["a" "b=c"]'), ("size", '["size"]')):
+            error = self.assertRaises(InvalidParameter, tmpfs_options, f"ro,{text}")
+            self.assertEqual(error.message, f"invalid tmpfs option {shown}")

@@ -1,0 +1,1 @@
+"""Tests of `dockerapi.local.containers.runtime`."""

@@ -300,7 +300,12 @@ def _loosen(inner: Deferred[Answer], job: Job, log: Logger) -> Deferred[Answer]:
             else:
                 outer.callback(result)
         elif isinstance(result, Failure):
-            log.failure("the detached job {job} failed", failure=result, job=job)
+            if result.check(EngineError):
+                # What its client would have been told is no fault of ours.
+                reason = result.getErrorMessage()
+                log.warn("the detached job {job} failed: {reason}", job=job, reason=reason)
+            else:
+                log.failure("the detached job {job} failed", failure=result, job=job)
         return succeed(None)
 
     inner.addBoth(settle)

@@ -58,6 +58,8 @@ def resolve_links(host: HostConfig, registry: Registry) -> None:
         alias = alias.rpartition("/")[2] if alias.startswith("/") else alias
         if ":" not in text:
             alias = reference.removeprefix("/")
+        if re.search(r"[\s\x00-\x1f\x7f]", alias):
+            raise InvalidParameter(f"invalid alias of a link: {alias!r}")
         if alias:
             found.append(f"{target.id}:{alias}")
     host.links = found or None

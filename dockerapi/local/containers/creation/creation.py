@@ -60,6 +60,8 @@ from dockerapi.model.images import Platform
 from dockerapi.model.versions import NEWEST, Version
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+#: Blanks and control characters, which would be lines and words of their own in /etc/hosts.
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _MILLISECOND = 1_000_000
 _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
 
@@ -172,6 +174,9 @@ def _check_refused(host: HostConfig) -> None:
 
 
 def _check_config(config: ContainerConfig) -> None:
+    for title, text in (("hostname", config.hostname), ("domainname", config.domainname)):
+        if _BLANK.search(text):
+            raise InvalidParameter(f"invalid {title} format: {text!r}")
     if config.working_dir:
         if not config.working_dir.startswith("/"):
             raise InvalidParameter(

@@ -116,7 +116,7 @@ def _check_names(host: HostConfig) -> None:
     """Check what is written into /etc/hosts and /etc/resolv.conf."""
     for entry in host.extra_hosts or ():
         name, _, address = entry.partition(":")
-        if not name or not address or len(entry.split()) != 1:
+        if not name or not address or entry.split() != [entry]:
             raise InvalidParameter(f'bad format for add-host: "{entry}"')
         if address != _HOST_GATEWAY and not _is_address(address.strip("[]")):
             raise InvalidParameter(f'invalid IP address in add-host: "{address}"')
@@ -124,7 +124,7 @@ def _check_names(host: HostConfig) -> None:
         if not _is_address(server):
             raise InvalidParameter(f'invalid JSON: ParseAddr("{server}"): unable to parse IP')
     for word in (*(host.dns_search or ()), *(host.dns_options or ())):
-        if len(word.split()) != 1:
+        if word.split() != [word]:
             raise InvalidParameter(f"{word!r} is not a valid domain or option of resolv.conf")
 
 

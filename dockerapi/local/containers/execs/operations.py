@@ -68,7 +68,7 @@ class Execs:
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
         engine.register("ContainerExec", self.create)
-        engine.register("ExecStart", self.start)
+        engine.register("ExecStart", self.start, follows=True)
         engine.register("ExecInspect", self.inspect)
         engine.register("ExecResize", self.resize)
 

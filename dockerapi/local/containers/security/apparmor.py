@@ -64,6 +64,11 @@ def profile_of(host: HostConfig) -> str:
     return wanted or (UNCONFINED if host.privileged else DEFAULT)
 
 
+def shown_profile(host: HostConfig) -> str:
+    """Return the profile that inspect tells: what was asked for also where there is no AppArmor."""
+    return profile_of(host) or SecurityOptions.parse(host.security_opt or ()).apparmor
+
+
 def profile_text(name: str = DEFAULT) -> str:
     """Return the profile `name` in AppArmor's language.
 

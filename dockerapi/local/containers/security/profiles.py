@@ -28,6 +28,8 @@ _GO_MACHINES = {
     "riscv64": "riscv64",
     "loongarch64": "loong64",
 }
+#: Runtimes take long over many: there are some 500 calls, and a few rules for each.
+_MOST_NAMES = 20_000
 _SECCOMP_MACHINES = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
 
 
@@ -80,6 +82,10 @@ def parse_profile(text: str) -> _Profile:
         raise InvalidParameter(
             "both 'architectures' and 'archMap' are specified in the seccomp profile, "
             "use either 'architectures' or 'archMap'"
+        )
+    if sum(len(rule.names or ()) for rule in profile.syscalls or ()) > _MOST_NAMES:
+        raise InvalidParameter(
+            f"Decoding seccomp profile failed: it names more than {_MOST_NAMES} system calls"
         )
     for rule in profile.syscalls or ():
         if rule.name and rule.names:

@@ -59,8 +59,8 @@ class Attachments:
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
-        engine.register("ContainerAttach", self.attach)
-        engine.register("ContainerAttachWebsocket", self.attach_websocket)
+        engine.register("ContainerAttach", self.attach, follows=True)
+        engine.register("ContainerAttachWebsocket", self.attach_websocket, follows=True)
         engine.register("ContainerResize", self.resize)
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.runtime.joining import joined_reference
 from dockerapi.local.containers.runtime.rootfs import Directories
-from dockerapi.local.containers.security.apparmor import profile_of
+from dockerapi.local.containers.security.apparmor import shown_profile
 from dockerapi.local.containers.views.ports import port_map, port_rows
 from dockerapi.local.networks.sandbox import Endpoint
 from dockerapi.model.containers import ContainerConfig, HostConfig, to_api
@@ -48,7 +48,7 @@ def inspect_document(container: Container, directories: Directories, lower: str)
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": profile_of(container.host_config),
+        "AppArmorProfile": shown_profile(container.host_config),
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": host_document(container.host_config),
         "GraphDriver": {

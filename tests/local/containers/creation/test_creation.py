@@ -61,6 +61,15 @@ class DeviceRuleTests(SynchronousTestCase):
         self.assertEqual(every[1], {"allow": True, "type": "b", "access": "r", "minor": 7})
 
 
+class NameTests(SynchronousTestCase):
+    def test_names_that_would_be_lines_of_their_own(self) -> None:
+        for field in ("hostname", "domainname"):
+            for text in ("a\n1.2.3.4 evil", "a b", "tab\t", "bell\x07"):
+                with self.assertRaises(InvalidParameter, msg=text):
+                    check_body(ContainerConfig(**{field: text}), HostConfig())
+            check_body(ContainerConfig(**{field: "box-1.example"}), HostConfig())
+
+
 class BindsTests(SynchronousTestCase):
     def test_volumes_with_a_name_and_without(self) -> None:
         binds = ["/anonymous", "name:/named", "/host:/bind"]

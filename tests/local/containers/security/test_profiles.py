@@ -72,6 +72,11 @@ class ProfileTests(SynchronousTestCase):
         ):
             self.assertRaises(InvalidParameter, parse_profile, text)
 
+    def test_one_without_end(self) -> None:
+        rule = {"names": ["open"] * 200_000, "action": ALLOW}
+        text = json.dumps({"defaultAction": ERRNO, "syscalls": [rule]})
+        self.assertRaises(InvalidParameter, parse_profile, text)
+
     @given(st.text(max_size=50))
     def test_garbage(self, text: str) -> None:
         try:

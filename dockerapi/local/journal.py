@@ -22,6 +22,8 @@ from dockerapi.local.store import Store, StoreError
 
 T = TypeVar("T")
 
+#: How much of an event's attributes is kept, in characters: a page of history is 256 events.
+ATTRIBUTES_LIMIT = 64 * 1024
 #: How many events are read at once.
 PAGE = 256
 #: How long a published event may wait to be written, in seconds.
@@ -189,12 +191,27 @@ def _insert(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
                 event.type,
                 event.action,
                 event.actor,
-                msgspec.json.encode(event.attributes).decode(),
+                _attributes(event),
                 event.scope,
             )
             for event in events
         ],
     )
+
+
+def _attributes(event: Event) -> str:
+    """Return the attributes of an event as they are kept: labels without end are left out."""
+    encoded = msgspec.json.encode(event.attributes)
+    if len(encoded) > ATTRIBUTES_LIMIT:
+        kept, size = {}, 0
+        # The shortest first: an event's own attributes are among them.
+        for name, value in sorted(event.attributes.items(), key=lambda item: len(item[1])):
+            size += len(name) + len(value)
+            if size > ATTRIBUTES_LIMIT:
+                break
+            kept[name] = value
+        encoded = msgspec.json.encode(kept)
+    return encoded.decode()
 
 
 def _select(connection: sqlite3.Connection, after: int, last: int, since: int) -> list[Event]:

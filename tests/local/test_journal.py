@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.engine.events import Event, EventBus
-from dockerapi.local.journal import PAGE, Journal
+from dockerapi.local.journal import ATTRIBUTES_LIMIT, PAGE, Journal
 from dockerapi.local.store import Store
 
 
@@ -63,6 +63,14 @@ class JournalTests(TestCase):
         self.assertEqual(await self.past(), ["create", "start"])
         (found, _) = await self.journal.history.page(0, self.bus.told, 0)
         self.assertEqual(found, first)
+
+    async def test_labels_without_end_are_not_kept(self) -> None:
+        labels = {"huge": "x" * ATTRIBUTES_LIMIT, "short": "label"}
+        told = Event("container", "die", "ab" * 32, {**labels, "exitCode": "0"}, 5)
+        self.bus.publish(told)
+        await self.reopen()
+        (found,) = await self.journal.history.page(0, self.bus.told, 0)
+        self.assertEqual(dict(found.attributes), {"short": "label", "exitCode": "0"})
 
     async def test_a_change_and_its_event_are_one_transaction(self) -> None:
         def fail(connection: sqlite3.Connection) -> None:

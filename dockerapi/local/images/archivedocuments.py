@@ -6,12 +6,12 @@ the archive's directory, is regular and of bounded size; functions here block fo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
 from dockerapi.local.host.beneath import read_beneath
 from dockerapi.local.images.image import DOCUMENT_LIMIT, digest_of
@@ -78,7 +78,7 @@ def _read_layout(directory: Path, platforms: Sequence[Platform]) -> list[Packed]
         raise Malformed(
             "invalid archive: it has neither a manifest.json nor an index.json"
         ) from None
-    index = decode_manifest(json.dumps(document).encode(), "")
+    index = decode_manifest(msgspec.json.encode(document), "")
     if not isinstance(index, ManifestIndex):
         raise Malformed("invalid archive: its index.json is no index")
     # Names stand among the annotations, which the decoded form does not have.
@@ -146,8 +146,9 @@ def _read(directory: Path, path: str) -> bytes:
 def _read_json(directory: Path, path: str) -> Any:
     """Read a document; raises FileNotFoundError where there is none."""
     try:
-        return json.loads(read_beneath(directory, path, DOCUMENT_LIMIT))
+        # Unlike json it refuses halves of surrogate pairs, of which no path can be made.
+        return msgspec.json.decode(read_beneath(directory, path, DOCUMENT_LIMIT))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Malformed(f"invalid archive: {path} cannot be read") from error

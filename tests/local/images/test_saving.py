@@ -198,6 +198,7 @@ class SavingTests(ImagesTestCase):
             "nothing": Archive().add("x"),
             "leads out": Archive().add("../x"),
             "no list": Archive().add("manifest.json", b'{"a": 1}'),
+            "half a pair": Archive().add("manifest.json", b'[{"Config": "\\ud800"}]'),
             "odd": Archive().add("manifest.json", b'[{"Config": 1}]'),
         }
         for what, made in refused.items():

@@ -62,9 +62,10 @@ def check_of(config: ContainerConfig) -> Check | None:
     )
 
 
-def inherited(own: Healthcheck | None, image: Mapping[str, Any] | None) -> Healthcheck | None:
+def inherited(own: Healthcheck | None, image: Any) -> Healthcheck | None:
     """Return a container's health check with what its image adds (an OCI configuration's)."""
-    if not image:
+    if not isinstance(image, Mapping) or not image:
+        # An image's configuration is whatever its maker wrote.
         return own
     theirs = Healthcheck(
         image.get("Test"),

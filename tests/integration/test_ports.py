@@ -317,6 +317,17 @@ class AddressTests(PortsCase):
         self.assertIn(b"cannot set the MAC address", done.stderr)
 
 
+class FixedAddressTests(PortsCase):
+    def test_not_on_the_default_bridge(self) -> None:
+        done = self.server.run("run", "--name", "fixed", "--ip", "10.9.9.9", "busybox", "true")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"user specified IP address is supported on user defined", done.stderr)
+        state = self.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "fixed")
+        self.assertEqual(state.strip(), "created 128")
+        done = self.server.run("create", "--ip", "nope", "busybox", "true")
+        self.assertIn(b"invalid IPv4 address: nope", done.stderr)
+
+
 class BesideDockerdTests(PortsCase):
     """A dockerd and a server of ours, together in a network of their own."""
 

@@ -20,6 +20,7 @@ from dockerapi.local.containers.creation.creation import (
     new_container,
 )
 from dockerapi.local.containers.creation.names import choose_name
+from dockerapi.local.containers.creation.networking import check_addresses
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.life.lifecycle import Lifecycle
@@ -125,6 +126,7 @@ class Operations:
             runtimes.check(host.runtime)
             host.runtime = host.runtime or (runtimes.default.name if runtimes.default else "")
         check_body(request.body.container_config(), host, job.version)
+        check_addresses(request.body)
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:
             check_platform(request.platform, image.config, request.body.image)

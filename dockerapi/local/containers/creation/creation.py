@@ -250,13 +250,17 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     yield from _ignored_endpoints(host, body)
 
 
+#: Members of EndpointsConfig that count: addresses are refused when the container starts.
+_HONOURED = ("MacAddress", "IPAMConfig")
+
+
 def _ignored_endpoints(host: HostConfig, body: CreateBody) -> Iterator[str]:
     networking = body.networking_config
     endpoints = (networking.endpoints_config if networking is not None else None) or {}
     for network, endpoint in endpoints.items():
         if network not in (host.network_mode, "default"):
             yield _without_effect(f"NetworkingConfig.EndpointsConfig {network}")
-        elif any(value for name, value in (endpoint or {}).items() if name != "MacAddress"):
+        elif any(value for name, value in (endpoint or {}).items() if name not in _HONOURED):
             yield _without_effect(f"NetworkingConfig.EndpointsConfig settings of {network}")
 
 

@@ -6,11 +6,12 @@ Source: dockerd's rules and texts. Rule: pure functions; who may join whom is se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.model.containers import ContainerConfig, CreateBody, HostConfig
+from dockerapi.model.decode import decode_json
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.ports import Port, exposed_ports, parse_ports, requested_ports
 
@@ -35,6 +36,40 @@ def check_networking(config: ContainerConfig, host: HostConfig) -> None:
         _check_host(config, host)
     _check_ports(config, host)
     _check_names(host)
+
+
+def check_addresses(body: CreateBody) -> None:
+    """Raise `InvalidParameter` for addresses on networks that are none."""
+    for settings in _address_settings(body):
+        for version, member in ((4, "IPv4Address"), (6, "IPv6Address")):
+            text = settings.get(member)
+            if text and not _is_address(str(text), version):
+                raise InvalidParameter(f"invalid IPv{version} address: {text}")
+
+
+def check_default_bridge(body: bytes, mode: str) -> None:
+    """Raise `InvalidParameter` where a create request wants addresses on the default bridge.
+
+    `body` is the request as received. dockerd says so when the container starts.
+    """
+    if mode not in ("bridge", "default") or b"IPAMConfig" not in body:
+        return
+    wanted = ("IPv4Address", "IPv6Address", "LinkLocalIPs")
+    for settings in _address_settings(decode_json(body, CreateBody)):
+        if any(settings.get(member) for member in wanted):
+            raise InvalidParameter(
+                "user specified IP address is supported on user defined networks only"
+            )
+
+
+def _address_settings(body: CreateBody) -> Iterator[Mapping[str, object]]:
+    """Give the `IPAMConfig` of each endpoint of a create request that has one."""
+    networking = body.networking_config
+    endpoints = (networking.endpoints_config if networking is not None else None) or {}
+    for endpoint in endpoints.values():
+        settings = (endpoint or {}).get("IPAMConfig")
+        if isinstance(settings, Mapping):
+            yield settings
 
 
 def exposed_with_bindings(
@@ -128,9 +163,9 @@ def _check_names(host: HostConfig) -> None:
             raise InvalidParameter(f"{word!r} is not a valid domain or option of resolv.conf")
 
 
-def _is_address(text: str) -> bool:
+def _is_address(text: str, version: int | None = None) -> bool:
     try:
-        ip_address(text)
+        found = ip_address(text)
     except ValueError:
         return False
-    return True
+    return version is None or found.version == version

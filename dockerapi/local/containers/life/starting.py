@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 
 from dockerapi.local.containers.cdi.edits import give_devices
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.creation.networking import check_default_bridge
 from dockerapi.local.containers.links import followers, linked, links_of, running_links
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Networks
@@ -132,6 +133,7 @@ class Starter:
     async def _connect(self, container: Container) -> Sandbox:
         """Give the container a sandbox of its own."""
         config, host = container.config, container.host_config
+        check_default_bridge(container.body, host.network_mode)
         container.sandbox = await self._networks.connect(
             container.id,
             "none" if config.network_disabled else host.network_mode,

@@ -150,6 +150,7 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
 
 def check_body(config: ContainerConfig, host: HostConfig, version: Version = NEWEST) -> None:
     """Raise `InvalidParameter` for what can never be, `NotSupported` for what cannot be yet."""
+    refuse_zero_bytes(config, host)
     _check_config(config)
     _check_policy(host)
     check_resources(host)
@@ -162,7 +163,6 @@ def check_body(config: ContainerConfig, host: HostConfig, version: Version = NEW
     check_networking(config, host)
     check_modes(host)
     _check_refused(host)
-    refuse_zero_bytes(config, host)
 
 
 def _check_refused(host: HostConfig) -> None:
@@ -189,11 +189,6 @@ def _check_config(config: ContainerConfig) -> None:
     for entry in config.env or ():
         if not entry.partition("=")[0]:
             raise InvalidParameter(f"invalid environment variable: {entry}")
-        if "\0" in entry:
-            raise InvalidParameter("invalid environment variable: it holds a zero byte")
-    for volume in config.volumes or ():
-        if "\0" in volume:
-            raise InvalidParameter("invalid mount path: it holds a zero byte")
     if config.healthcheck is not None:
         _check_health(config.healthcheck)
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.strays import end_strays
+
 #: How long it may take to start, and to stop, in seconds.
 TIMEOUT = 60.0
 
@@ -90,7 +92,7 @@ class Dockerd:
     def remove(self) -> None:
         """End it, and remove its processes, mounts and files."""
         self.stop()
-        self._end_strays()
+        end_strays(self.directory)
         mounts = Path("/proc/self/mounts").read_text().splitlines()
         for mount in reversed([line.split()[1] for line in mounts]):
             if mount.startswith(f"{self.directory}/"):
@@ -124,14 +126,3 @@ class Dockerd:
                 return client.recv(12) == b"HTTP/1.1 200"
             except OSError:
                 return False
-
-    def _end_strays(self) -> None:
-        """Kill what outlives a dockerd that was killed: its containerd, shims and containers."""
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    line = (entry / "cmdline").read_bytes()
-                    if f"{self.directory}/".encode() in line and int(entry.name) != os.getpid():
-                        os.kill(int(entry.name), signal.SIGKILL)
-                except OSError:
-                    continue

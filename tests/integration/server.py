@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dockerapi.local.backend import bridge_name
 from tests.integration.dockerd import Dockerd
+from tests.strays import strays
 
 #: How long it may take to start, and to stop, in seconds.
 TIMEOUT = 60.0
@@ -115,20 +116,15 @@ class Server(Dockerd):
 
     def leftovers(self) -> list[str]:
         """Return the processes and mounts that belong to its directory, without itself."""
-        found = [
-            line.split()[1]
-            for line in Path("/proc/self/mounts").read_text().splitlines()
-            if line.split()[1].startswith(f"{self.directory}/")
+        own = self._process and self.pid
+        return [
+            *(
+                line.split()[1]
+                for line in Path("/proc/self/mounts").read_text().splitlines()
+                if line.split()[1].startswith(f"{self.directory}/")
+            ),
+            *(line for number, line in strays(self.directory).items() if number != own),
         ]
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != (self._process and self.pid):
-                try:
-                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                except OSError:
-                    continue
-                if f"{self.directory}/".encode() in line:
-                    found.append(line.decode(errors="replace"))
-        return found
 
 
 def wait_until(true: object, seconds: float = 10.0) -> bool:

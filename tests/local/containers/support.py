@@ -6,15 +6,16 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, TestCase
 
 from dockerapi.engine.answers import Encoded, Stream
 from dockerapi.engine.engine import Engine
@@ -31,6 +32,7 @@ from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.wire.duplex import CHUNK
+from tests.strays import end_strays
 
 APPLETS = (
     "sh",
@@ -145,19 +147,25 @@ class Rig:
         self.runtime = runtime
         self.runtimes = runtimes or {}
         self.bridge = f"dct{secrets.token_hex(4)}"
+        self._stops: list[Callable[[], Awaitable[None]]] = []
+        self._started = False
 
     async def start(self) -> None:
         """Start the engine; again after `stop`, as a new server would."""
         self.layout.make()
         self.store = Store.open(self.layout.database)
+        self._stops.append(self.store.close)
         self.engine = Engine(logging=False)
         self.journal = Journal(self.store, self.engine.events, 1000, reactor)
+        self._stops.append(self.journal.stop)
         await self.journal.start()
         settings = NetworkSettings(bridge=self.bridge, pools=_POOLS)
         self.networks = Networks(self.store, self.layout, self.engine, settings, reactor)
+        self._stops.append(self.networks.stop)
         await self.networks.start()
         self.volumes = Volumes(self.store, self.journal, self.layout, self.engine)
         self.volumes.register(self.engine)
+        self._stops.append(self.volumes.stop)
         await self.volumes.start()
         self.containers = Containers(
             self.store,
@@ -171,25 +179,33 @@ class Rig:
             reactor,
         )
         self.containers.register(self.engine)
+        self._stops.append(self.containers.stop)
         await self.containers.start()
         if self.containers.problems:
             raise SkipTest(self.containers.problems[0])
         self.engine.activation.activate()
+        self._started = True
 
     async def stop(self) -> None:
-        """Stop the engine; containers run on."""
-        await self.containers.stop()
-        await self.networks.stop()
-        await self.volumes.stop()
-        await self.journal.stop()
-        await self.store.close()
+        """Stop what of the engine was started; containers run on."""
+        self._started = False
+        while self._stops:
+            await self._stops.pop()()
 
     async def close(self) -> None:
-        """Remove every container and stop; nothing is left behind."""
-        for container in self.containers.registry:
-            await self.job("ContainerDelete", container.id, query="force=1")
-        await self.stop()
-        shutil.rmtree(self.base)
+        """Remove every container and stop; nothing is left behind, whatever fails."""
+        if not self.base.exists():
+            return
+        try:
+            if self._started:
+                for container in self.containers.registry:
+                    await self.job("ContainerDelete", container.id, query="force=1")
+            await self.stop()
+        finally:
+            end_strays(self.base)
+            for command in (("ip", "link", "delete"), ("nft", "delete", "table", "ip")):
+                subprocess.run((*command, self.bridge), capture_output=True, check=False)
+            shutil.rmtree(self.base)
 
     def make_job(
         self,
@@ -245,3 +261,15 @@ class Rig:
     def actions(self) -> list[str]:
         """Return the actions of all events of containers so far."""
         return [one.action for one in self.engine.events.recent if one.type == "container"]
+
+
+class RigCase(TestCase):
+    """Tests of one engine with containers, which is `rig`, with the runtime `runtime`."""
+
+    timeout = 60
+    runtime = ""
+
+    async def setUp(self) -> None:
+        self.rig = Rig(self.runtime)
+        self.addCleanup(self.rig.close)
+        await self.rig.start()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.host.syscalls import MountFlag, UnmountFlag, mount, umount
@@ -16,7 +15,7 @@ from dockerapi.local.host.threads import LIMIT, in_thread
 from dockerapi.local.volumes import driver
 from dockerapi.local.volumes.volume import ANONYMOUS
 from dockerapi.model.versions import Version
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
 def mounted(part: str) -> list[str]:
@@ -25,14 +24,12 @@ def mounted(part: str) -> list[str]:
     return [line.split()[4] for line in lines if part in line.split()[4]]
 
 
-class VolumeCase(TestCase):
-    timeout = 60
-
+class VolumeCase(RigCase):
     async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
+        await super().setUp()
+        self.addCleanup(self.check_mounts)
 
-    async def tearDown(self) -> None:
+    async def check_mounts(self) -> None:
         await self.rig.close()
         self.assertEqual(mounted(str(self.rig.base)), [])
 
@@ -290,11 +287,11 @@ class BindTests(VolumeCase):
         (self.source / "inner").mkdir()
         mount("tmpfs", self.source / "inner", "tmpfs")
         (self.source / "inner" / "f").write_text("inner\n")
+        self.addCleanup(self.unmount)
 
-    async def tearDown(self) -> None:
+    def unmount(self) -> None:
         left = mounted(str(self.source))
         umount(self.source, UnmountFlag.DETACH)
-        await super().tearDown()
         self.assertEqual(left, [str(self.source), str(self.source / "inner")])
 
     def bind(self, *, read_only: bool = False, **options: Any) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.datausage import DataUsage
 from dockerapi.local.images.index import Index
 from dockerapi.model.usage import IMAGE, VOLUME, DataUsageRequest, Usage, document
 from dockerapi.model.versions import Version
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
 class VersionTests(SynchronousTestCase):
@@ -46,20 +46,14 @@ class VersionTests(SynchronousTestCase):
         self.assertEqual(told["VolumeUsage"], volumes)
 
 
-class MeasuringTests(TestCase):
-    timeout = 60
-
+class MeasuringTests(RigCase):
     async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
+        await super().setUp()
         containers = self.rig.containers
         self.usage = DataUsage(
             Index(), containers.registry, containers.listing, self.rig.volumes.catalogue
         )
         self.usage.register(self.rig.engine)
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
 
     async def written(self, path: Path) -> None:
         """Return when something is in the file `path`."""

@@ -14,25 +14,22 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.archive import roots
 from tests.local.archive.support import Collected, archive
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 from tests.local.leaving import descriptors, leave
 
 
-class ArchiveTests(TestCase):
+class ArchiveTests(RigCase):
     """Containers that run, stand still, and do not run."""
 
-    timeout = 60
-
     async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
+        await super().setUp()
+        self.addCleanup(self.check_mounts)
 
-    async def tearDown(self) -> None:
+    async def check_mounts(self) -> None:
         base = self.rig.base
         await self.rig.close()
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()

@@ -8,12 +8,12 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.cdi import specs
 from dockerapi.local.containers.cdi.specs import load_devices
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 YAML = """
 cdiVersion: 0.5.0
@@ -64,20 +64,14 @@ class SpecTests(SynchronousTestCase):
         self.assertEqual(load_devices([directory]), {})
 
 
-class DeviceTests(TestCase):
-    timeout = 60
-
+class DeviceTests(RigCase):
     async def setUp(self) -> None:
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "a.yaml").write_text(YAML)
         self.patch(specs, "DIRECTORIES", (directory,))
         self.patch(load_devices, "__defaults__", ((directory,),))
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
+        await super().setUp()
 
     def asking(self, *names: str, driver: str = "cdi", **more: Any) -> dict[str, Any]:
         return {"DeviceRequests": [{"Driver": driver, "DeviceIDs": list(names), **more}]}

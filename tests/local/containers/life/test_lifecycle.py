@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from dockerapi.local.containers.runtime import conmon
 from dockerapi.local.containers.runtime.runtime import StartFailed
-from tests.local.containers.support import Rig
+from tests.local.containers.support import Rig, RigCase
 
 
 def traces(base: Path) -> list[str]:
@@ -25,17 +25,14 @@ def traces(base: Path) -> list[str]:
     return [line for line in mounts if str(base) in line]
 
 
-class LifecycleTests(TestCase):
+class LifecycleTests(RigCase):
     """What a container goes through, with the runtime that is chosen."""
 
-    runtime = ""
-    timeout = 60
-
     async def setUp(self) -> None:
-        self.rig = Rig(self.runtime)
-        await self.rig.start()
+        await super().setUp()
+        self.addCleanup(self.check_traces)
 
-    async def tearDown(self) -> None:
+    async def check_traces(self) -> None:
         identities = [one.id for one in self.rig.containers.registry]
         base = self.rig.base
         await self.rig.close()

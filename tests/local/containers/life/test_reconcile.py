@@ -10,12 +10,11 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.life.cleaning import Cleaner
 from dockerapi.local.containers.runtime.conmon import Watch
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 _FORGOTTEN = (
     "UPDATE containers SET status = 'created', pid = 0, start_time = 0, started = 0, exit_code = 0"
@@ -26,13 +25,9 @@ class _Killed(Exception):
     """The server ends here."""
 
 
-class ReconcileTests(TestCase):
-    timeout = 60
-
+class ReconcileTests(RigCase):
     async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-        self.addCleanup(self.rig.close)
+        await super().setUp()
 
     def forget(self, statement: str = _FORGOTTEN) -> None:
         """Make the database one that was not told of the last start."""

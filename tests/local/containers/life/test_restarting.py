@@ -9,12 +9,11 @@ import signal
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.life.starting import Started
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
 async def until(true: object, seconds: float = 15.0) -> None:
@@ -27,16 +26,7 @@ async def until(true: object, seconds: float = 15.0) -> None:
     raise TimeoutError
 
 
-class RestartTests(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class RestartTests(RigCase):
     def state(self, name: str) -> object:
         return self.rig.containers.registry.get(name).state
 
@@ -231,16 +221,7 @@ class RestartTests(TestCase):
         self.assertEqual(states, {"aa": "running", "bb": "exited", "cc": "created"})
 
 
-class RemovalTests(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class RemovalTests(RigCase):
     async def test_a_restart_keeps_one_that_goes_at_its_end(self) -> None:
         await self.rig.create("sleep", "1000", name="once", host={"AutoRemove": True})
         await self.rig.job("ContainerStart", "once")

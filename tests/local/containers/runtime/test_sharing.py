@@ -5,24 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import TestCase
-
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-class SharingCase(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class SharingCase(RigCase):
     async def refused(self, host: dict[str, Any], *, at_start: bool = False) -> tuple[type, str]:
         try:
             made = await self.rig.create("true", host=host)

@@ -6,22 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from twisted.trial.unittest import TestCase
-
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
-class MountOrderTests(TestCase):
-    timeout = 60
-
+class MountOrderTests(RigCase):
     async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
         self.base = Path(tempfile.mkdtemp(prefix="dockerapi-spec-"))
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-        shutil.rmtree(self.base)
+        self.addCleanup(shutil.rmtree, self.base)
+        await super().setUp()
 
     async def seen(self, script: str, bind: str) -> str:
         """Return what `script` writes."""

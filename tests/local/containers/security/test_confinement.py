@@ -9,30 +9,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import SkipTest
 
 from dockerapi.local.containers.security.paths import masked, readonly
 from tests.local.containers.security import probe
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
-class ConfinementTests(TestCase):
+class ConfinementTests(RigCase):
     """With the runtime that is chosen; the host's Python is bound into the container."""
 
-    runtime = ""
-    timeout = 60
-
     async def setUp(self) -> None:
-        self.rig = Rig(self.runtime)
-        await self.rig.start()
+        await super().setUp()
         python = os.path.realpath(sys.executable)
         places = {"/usr", "/lib", "/lib64", os.path.realpath(sys.base_prefix)}
         self.binds = [f"{place}:{place}:ro" for place in sorted(places) if os.path.exists(place)]
         self.binds.append(f"{probe.__file__}:/probe.py:ro")
         self.python = python
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
 
     async def ask(self, host: Any = None, user: str = "", **questions: Any) -> dict[str, Any]:
         """Return the answers of the probe in a container."""

@@ -7,25 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.local.containers.execs import operations as execs_module
 from dockerapi.local.containers.logs.options import attributes
 from tests.local.containers.streams.support import StreamsCase
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
-class HostileRequestTests(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class HostileRequestTests(RigCase):
     async def refused(self, kind: type[EngineError], awaitable: Any) -> str:
         try:
             await awaitable

@@ -10,31 +10,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import TestCase
-
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.runtime.users import FILE_LIMIT
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 
-class HostileCase(TestCase):
+class HostileCase(RigCase):
     """A rig whose image is ruined by each test; beside it a directory that stays as it is."""
 
-    runtime = ""
-    timeout = 60
-
     async def setUp(self) -> None:
-        self.rig = Rig(self.runtime)
-        await self.rig.start()
+        await super().setUp()
         self.root = self.rig.images.layer
         self.outside = self.rig.base / "outside"
         self.outside.mkdir()
         (self.outside / "victim").write_text("evil:x:4711:4711::/:\n")
         (self.outside / "group").write_text("evil:x:4711:\n")
         self.up = "../" * 12
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
 
     def replace(self, path: str, target: str | os.PathLike[str]) -> None:
         """Put a link in the place of a file or directory of the image."""

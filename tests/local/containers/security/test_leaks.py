@@ -10,23 +10,21 @@ import shlex
 import shutil
 from pathlib import Path
 
-from twisted.trial.unittest import TestCase
-
 from dockerapi.local.host.spawn import find_program
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 SECRET = "4711-do-not-tell"
 
 
-class LeakTests(TestCase):
+class LeakTests(RigCase):
     """With runc, through a wrapper."""
 
     runtime = "runc"
-    timeout = 60
 
     async def setUp(self) -> None:
         self.told = Path(self.mktemp()).absolute()
         self.told.mkdir()
+        self.addCleanup(shutil.rmtree, self.told)
         programs = self.told / "bin"
         programs.mkdir()
         wrapper = programs / self.runtime
@@ -39,17 +37,12 @@ class LeakTests(TestCase):
         self.patch(os, "environ", {**os.environ, "SECRET": SECRET, "LISTEN_FDS": "3"})
         os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
         os.environ["NOTIFY_SOCKET"] = f"{self.told}/notify"
-        self.rig = Rig(self.runtime)
-        await self.rig.start()
+        await super().setUp()
         for path in self.told.glob("*.*"):
             path.unlink()
         # One that everything would inherit, if anything did.
         self.inherited = os.open("/etc", os.O_RDONLY)
         self.addCleanup(os.close, self.inherited)
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-        shutil.rmtree(self.told)
 
     def open_files(self, listing: str) -> dict[int, str]:
         """Return what descriptors are, from the output of ``ls -l``."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.security.profiles import custom_profile, parse_profile
-from tests.local.containers.support import Rig
+from tests.local.containers.support import RigCase
 
 ALLOW, ERRNO = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 
@@ -85,16 +85,7 @@ class ProfileTests(SynchronousTestCase):
             return
 
 
-class CustomProfileTests(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class CustomProfileTests(RigCase):
     async def test_it_is_the_one_that_counts(self) -> None:
         """A profile refuses mkdir and allows all else."""
         text = json.dumps(

@@ -10,14 +10,14 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.answers import Stream
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.local.containers.stats import cgroups
 from dockerapi.local.containers.stats.sample import sample
 from dockerapi.model.malformed import Malformed
-from tests.local.containers.support import Collected, Rig
+from tests.local.containers.support import Collected, RigCase
 
 MEBIBYTE = 1024 * 1024
 
@@ -85,16 +85,7 @@ class SampleTests(SynchronousTestCase):
         self.assertEqual(document["cpu_stats"]["cpu_usage"]["total_usage"], 0)
 
 
-class StatsTests(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class StatsTests(RigCase):
     async def test_one_shot(self) -> None:
         await self.rig.create(
             *("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000"),
@@ -164,16 +155,7 @@ class StatsTests(TestCase):
         return dict(await self.rig.job("ContainerStats", name, query=query))
 
 
-class UpdateTests(TestCase):
-    timeout = 60
-
-    async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
-
-    async def tearDown(self) -> None:
-        await self.rig.close()
-
+class UpdateTests(RigCase):
     async def start(self, **host: Any) -> None:
         await self.rig.create("sleep", "1000", name="box", host=host)
         await self.rig.job("ContainerStart", "box")

@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
 from dockerapi.engine.answers import Hijack, Stream
 from dockerapi.local.containers.execs.operations import Execs
@@ -17,7 +16,7 @@ from dockerapi.local.containers.logs.operation import LogReader
 from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.wire.duplex import CHUNK
 from dockerapi.wire.stdcopy import FrameDecoder
-from tests.local.containers.support import Collected, Rig
+from tests.local.containers.support import Collected, RigCase
 
 
 class Client(Collected):
@@ -58,12 +57,11 @@ async def until(true: Callable[[], bool]) -> None:
         await deferLater(reactor, 0.02)
 
 
-class StreamsCase(TestCase):
+class StreamsCase(RigCase):
     timeout = 30
 
     async def setUp(self) -> None:
-        self.rig = Rig()
-        await self.rig.start()
+        await super().setUp()
         containers, places = self.rig.containers, self.rig.containers.places
         events = self.rig.engine.events
         self.logs = LogReader(containers.registry, lambda one: places.directories(one).log, reactor)
@@ -77,12 +75,7 @@ class StreamsCase(TestCase):
         containers.lifecycle.let_go = self.attachments.ended
         for part in (self.logs, self.attachments, self.execs):
             part.register(self.rig.engine)
-
-    async def tearDown(self) -> None:
-        self.attachments.stop()
-        self.logs.stop()
-        self.execs.stop()
-        await self.rig.close()
+            self.addCleanup(part.stop)
 
     def serve(self, answer: Any, client: Client) -> Deferred[None]:
         self.assertIsInstance(answer, Hijack | Stream)

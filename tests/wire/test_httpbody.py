@@ -27,6 +27,21 @@ def decoder(
     return answer_decoder(method, parse_answer_head(b"\r\n".join((first, *lines))))
 
 
+def _outcome(*pieces: bytes) -> object:
+    """Return what reading `pieces` in chunks comes to: content, whether all, the rest; or no."""
+    chunked = ChunkedDecoder()
+    content = rest = b""
+    try:
+        for piece in pieces:
+            if chunked.finished:
+                rest += piece
+            else:
+                content += chunked.feed(piece)
+    except BadBody:
+        return "refused"
+    return content, chunked.finished, chunked.rest + rest
+
+
 class ChunkedTests(SynchronousTestCase):
     """Bodies in chunks."""
 
@@ -96,13 +111,11 @@ class ChunkedTests(SynchronousTestCase):
                 break
         self.assertEqual(theirs, body)
 
-    @given(st.binary(max_size=100))
+    @given(st.binary(max_size=100) | st.text("0123a;\r\n ", max_size=60).map(str.encode))
     def test_garbage(self, data: bytes) -> None:
-        """Whatever comes, it is a body, not complete, or refused."""
-        try:
-            ChunkedDecoder().feed(data)
-        except BadBody:
-            pass
+        """Whatever comes is a body, not complete, or refused: alike at once and byte by byte."""
+        pieces = [data[at : at + 1] for at in range(len(data))]
+        self.assertEqual(_outcome(data), _outcome(*pieces))
 
 
 class LengthTests(SynchronousTestCase):

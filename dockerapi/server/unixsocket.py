@@ -6,6 +6,7 @@ Rule: the socket has its group and mode before it listens, and until then it is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import grp
 import os
@@ -103,16 +104,13 @@ def _remove_stale(text: str, path: str) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise BadHost(text, "the file exists and is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except FileNotFoundError:
-            return
-        except BlockingIOError:
-            pass  # Its queue is full: somebody listens.
-    raise BadHost(text, "address already in use: another server listens on it")
+        refusal = probe.connect_ex(path)
+    if refusal == errno.ECONNREFUSED:
+        os.unlink(path)
+    elif refusal in (0, errno.EAGAIN):  # EAGAIN: its queue is full.
+        raise BadHost(text, "address already in use: another server listens on it")
+    elif refusal != errno.ENOENT:
+        raise OSError(refusal, os.strerror(refusal))
 
 
 @contextlib.contextmanager

@@ -192,13 +192,20 @@ def _make_system_directories(root: Path) -> None:
     """
     with opened_root(root) as directory:
         for name in ("dev", "proc", "sys"):
-            try:
-                if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-                    continue
+            kind = _kind(directory, name)
+            if kind == stat.S_IFDIR:
+                continue
+            if kind:
                 os.unlink(name, dir_fd=directory)
-            except FileNotFoundError:
-                pass  # Then it is only to be made.
             os.mkdir(name, 0o755, dir_fd=directory)
+
+
+def _kind(directory: int, name: str) -> int:
+    """Return the kind of what is called `name` in a directory, as of `stat.S_IFMT`; 0 for none."""
+    try:
+        return stat.S_IFMT(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return 0
 
 
 def _make_destinations(root: Path, points: Sequence[MountPoint]) -> None:

@@ -195,7 +195,8 @@ def _export(arguments: Sequence[bytes]) -> None:
 def _put(arguments: Sequence[bytes]) -> None:
     """Tell where a directory really is, then put the archive that comes on the input into it."""
     from dockerapi.local.archive.extracting import Extraction
-    from dockerapi.local.archive.input import Input, Refused
+    from dockerapi.local.archive.input import Input
+    from dockerapi.local.archive.tarstream import Refused
 
     root, (path, keep_kinds, uid, gid) = _enter(arguments)
     directory = _directory(root, path)

@@ -14,7 +14,9 @@ import shutil
 import stat
 import tarfile
 
-from dockerapi.local.archive.input import Input, Refused
+from dockerapi.local.archive.input import Input
+from dockerapi.local.archive.tarstream import Refused
+from dockerapi.local.archive.times import set_times
 from dockerapi.local.host.beneath import open_beneath
 
 _ATTRIBUTE = "SCHILY.xattr."
@@ -59,7 +61,7 @@ class Extraction:
             except OSError:
                 continue  # Replaced by a later member, or by somebody else.
             try:
-                _set_time(handle, mtime)
+                set_times(handle, mtime)
             finally:
                 os.close(handle)
 
@@ -118,7 +120,7 @@ class Extraction:
             try:
                 source.copy(archive, member, handle)
                 self._set_attributes(handle, member, path)
-                _set_time(handle, member.mtime)
+                set_times(handle, member.mtime)
             finally:
                 os.close(handle)
         elif member.islnk():
@@ -129,12 +131,12 @@ class Extraction:
                 raise Refused(f"invalid symlink {_quoted(path)} -> {_quoted(target)}")
             os.symlink(target, name, dir_fd=parent)
             self._give(member, parent, name)
-            _set_time_at(parent, name, member.mtime)
+            set_times(name, member.mtime, directory=parent)
         elif member.ischr() or member.isblk() or member.isfifo():
             _make_node(member, parent, name)
             self._give(member, parent, name)
             os.chmod(name, member.mode & 0o7777, dir_fd=parent)
-            _set_time_at(parent, name, member.mtime)
+            set_times(name, member.mtime, directory=parent)
         else:
             raise Refused(f"unhandled tar header type {member.type[0]}")
 
@@ -240,20 +242,6 @@ def _relative(directory: bytes, path: bytes, target: bytes) -> bytes:
     """Return where a link at `path` leads, as a name in `directory`, taken as dockerd takes it."""
     joined = posixpath.normpath(path.rpartition(b"/")[0] + b"/" + target.lstrip(b"/"))
     return posixpath.relpath(b"/" + joined.lstrip(b"/"), directory)
-
-
-def _set_time(handle: int, mtime: float) -> None:
-    try:
-        os.utime(handle, (mtime, mtime))
-    except (OverflowError, ValueError):
-        pass  # A time that the system cannot hold: the present one stays.
-
-
-def _set_time_at(directory: int, name: bytes, mtime: float) -> None:
-    try:
-        os.utime(name, (mtime, mtime), dir_fd=directory, follow_symlinks=False)
-    except (OverflowError, ValueError):
-        pass  # As above.
 
 
 def _shown(path: bytes) -> str:

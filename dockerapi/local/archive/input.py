@@ -1,7 +1,6 @@
 """An archive that comes through a pipe, perhaps compressed, read forward only.
 
-Rule: it is told by its first bytes; large contents go from pipe to file within the kernel; a header
-that is damaged is an error, where `tarfile` would take it for the end.
+Rule: it is told by its first bytes; large contents go from pipe to file within the kernel.
 """
 
 from __future__ import annotations
@@ -12,38 +11,20 @@ import io
 import lzma
 import os
 import tarfile
-from typing import IO, TYPE_CHECKING, Self, cast
+from typing import IO, TYPE_CHECKING, cast
+
+from dockerapi.local.archive.tarstream import CHUNK, Damaged, ForwardStream, Refused, StrictInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from _typeshed import WriteableBuffer as Buffer
 
-_CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b\x08"
 _BZIP2 = b"BZh"
 _XZ = b"\xfd7zXZ\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _LONGEST_MAGIC = 6
-
-
-class Refused(Exception):
-    """The archive holds what is not taken; the text says what."""
-
-
-class _StrictInfo(tarfile.TarInfo):
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(tarfile)
-        except _TRUNCATED as error:
-            raise Refused("unexpected EOF") from error
-        except _INVALID as error:
-            raise Refused("archive/tar: invalid tar header") from error
-
-
-_TRUNCATED = tarfile.TruncatedHeaderError  # type: ignore[attr-defined]
-_INVALID = tarfile.InvalidHeaderError  # type: ignore[attr-defined]
 
 
 class _Raw(io.RawIOBase):
@@ -65,7 +46,7 @@ class _Raw(io.RawIOBase):
         return os.readv(self._descriptor, [view])
 
 
-class Input:
+class Input(ForwardStream):
     """An archive; it offers what `tarfile` needs of a file, and moves contents itself."""
 
     def __init__(self, descriptor: int) -> None:
@@ -76,7 +57,6 @@ class Input:
             seen += data
         self._seen = seen
         self._stream = _decompressed(_Raw(descriptor, seen), seen)
-        self._position = 0
 
     def members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         """Give the members; the content of each is to be taken before the next is asked for.
@@ -86,20 +66,19 @@ class Input:
         try:
             archive = tarfile.TarFile(
                 fileobj=cast(IO[bytes], self),
-                tarinfo=_StrictInfo,
+                tarinfo=StrictInfo,
                 encoding="utf-8",
                 errors="surrogateescape",
             )
         except tarfile.ReadError as error:
-            if self._position:
-                raise Refused("unexpected EOF") from error
+            if self.position:
+                raise Damaged("unexpected EOF") from error
             return  # It is empty.
         while (member := archive.next()) is not None:
             # tarfile remembers every member, for going back: here there is no going back.
             archive.members = []  # type: ignore[attr-defined]
             yield archive, member
-        while self._read(_CHUNK):
-            continue
+        self.drain()
 
     def copy(self, archive: tarfile.TarFile, member: tarfile.TarInfo, handle: int) -> None:
         """Write the content of `member` to a new file, with its holes."""
@@ -113,61 +92,45 @@ class Input:
         for offset, size in pieces:
             content.seek(offset)
             os.lseek(handle, offset, os.SEEK_SET)
-            while size and (data := content.read(min(_CHUNK, size))):
+            while size and (data := content.read(min(CHUNK, size))):
                 size -= len(data)
                 _write(handle, data)
             if size:
-                raise Refused("unexpected EOF")
+                raise Damaged("unexpected EOF")
         os.ftruncate(handle, member.size)
 
     def _move(self, handle: int, size: int) -> None:
         while size and self._stream is None and not self._seen:
-            moved = os.splice(self._descriptor, handle, min(size, _CHUNK))
+            moved = os.splice(self._descriptor, handle, min(size, CHUNK))
             if not moved:
                 break
-            self._position += moved
+            self.position += moved
             size -= moved
         while size:
-            data = self._read(min(_CHUNK, size))
+            data = self.read_some(min(CHUNK, size))
             if not data:
-                raise Refused("unexpected EOF")
+                raise Damaged("unexpected EOF")
             size -= len(data)
             _write(handle, data)
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer only at the end."""
         parts = []
-        while size > 0 and (data := self._read(min(_CHUNK, size))):
+        while size > 0 and (data := self.read_some(min(CHUNK, size))):
             parts.append(data)
             size -= len(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _read(self, size: int) -> bytes:
+    def read_some(self, size: int) -> bytes:
+        """Return up to `size` of the next bytes, none only at the end."""
         if self._stream is not None:
             data = self._stream.read(size)
         elif self._seen:
             data, self._seen = self._seen[:size], self._seen[size:]
         else:
             data = os.read(self._descriptor, size)
-        self._position += len(data)
+        self.position += len(data)
         return data
-
-    def seekable(self) -> bool:
-        """Say yes: forward it is."""
-        return True
-
-    def tell(self) -> int:
-        """Return how much was read."""
-        return self._position
-
-    def seek(self, position: int) -> int:
-        """Read on to `position`; going back is an error."""
-        if position < self._position:
-            raise Refused("archive/tar: invalid tar header")
-        while self._position < position:
-            if not self._read(min(_CHUNK, position - self._position)):
-                break
-        return self._position
 
 
 def _decompressed(raw: _Raw, start: bytes) -> IO[bytes] | None:

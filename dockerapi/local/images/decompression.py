@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib
+import importlib.util
 import io
 import lzma
 import os
 import shutil
 import subprocess
+import sys
 from typing import IO, TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -53,17 +54,16 @@ def _is_skippable_zstd(start: bytes) -> bool:
 
 
 def _zstd(file: io.FileIO) -> IO[bytes]:
-    try:
-        module = importlib.import_module("compression.zstd")
-        return cast(IO[bytes], module.ZstdFile(file))
-    except ImportError:
-        pass  # Python before 3.14: the next best.
-    try:
-        module = importlib.import_module("zstandard")
-        reader = module.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    """Take the best there is: Python's own module (3.14), the package, the program."""
+    if sys.version_info >= (3, 14):
+        from compression.zstd import ZstdFile
+
+        return cast(IO[bytes], ZstdFile(file))
+    if importlib.util.find_spec("zstandard") is not None:
+        from zstandard import ZstdDecompressor
+
+        reader = ZstdDecompressor().stream_reader(file, read_across_frames=True)
         return cast(IO[bytes], io.BufferedReader(reader, 1 << 16))
-    except ImportError:
-        pass  # Not installed: the next best.
     program = shutil.which("zstd")
     if program is None:
         raise Unsupported("the layer is compressed with zstd: install the program zstd")

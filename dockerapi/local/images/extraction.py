@@ -7,6 +7,7 @@ Source: OCI image-spec, layer.md; the kernel's overlayfs.rst for what whiteouts 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -15,6 +16,8 @@ import tarfile
 from types import TracebackType
 from typing import Self
 
+from dockerapi.local.archive.tarstream import CHUNK, Damaged, Refused
+from dockerapi.local.archive.times import set_times
 from dockerapi.local.host.beneath import make_directories, open_beneath
 
 _WHITEOUT = ".wh."
@@ -26,13 +29,8 @@ _ATTRIBUTE = "SCHILY.xattr."
 #: These steer overlayfs itself, or belong to the policy of another host.
 _FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "security.selinux")
 _PATH_LIMIT = 4096
-_CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Refused(Exception):
-    """The archive holds what is not unpacked; the text says what."""
 
 
 class Tree:
@@ -90,7 +88,7 @@ class Tree:
             except OSError:
                 continue  # Replaced by a later member.
             try:
-                _set_time(handle, mtime)
+                set_times(handle, mtime)
             finally:
                 os.close(handle)
 
@@ -109,7 +107,7 @@ class Tree:
         elif member.issym():
             os.symlink(member.linkname, name, dir_fd=directory)
             os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
-            _set_time_at(directory, name, member.mtime)
+            set_times(name, member.mtime, directory=directory)
             self.size += len(os.fsencode(member.linkname))
         elif member.ischr() or member.isblk() or member.isfifo():
             self._make_node(member, directory, name)
@@ -121,10 +119,9 @@ class Tree:
     def _make_directory(
         self, member: tarfile.TarInfo, directory: int, path: str, name: str
     ) -> None:
-        try:
+        # What exists is a directory that `_clear` left.
+        with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=directory)
-        except FileExistsError:
-            pass  # `_clear` left a directory there.
         handle = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
         try:
             self._set_attributes(name, handle, member)
@@ -165,7 +162,7 @@ class Tree:
         os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
         # fchmodat follows links; what was made just now is none, and nobody else is here.
         os.chmod(name, member.mode & 0o7777, dir_fd=directory)
-        _set_time_at(directory, name, member.mtime)
+        set_times(name, member.mtime, directory=directory)
 
     def _make_file(
         self, archive: tarfile.TarFile, member: tarfile.TarInfo, directory: int, name: str
@@ -174,7 +171,7 @@ class Tree:
         try:
             _copy(archive, member, handle)
             self._set_attributes(name, handle, member)
-            _set_time(handle, member.mtime)
+            set_times(handle, member.mtime)
         finally:
             os.close(handle)
         self.size += member.size
@@ -310,25 +307,11 @@ def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, handle: int) -> Non
         os.lseek(handle, offset, os.SEEK_SET)
         left = size
         while left:
-            data = content.read(min(_CHUNK, left))
+            data = content.read(min(CHUNK, left))
             if not data:
-                raise Refused("the archive is damaged: it ends in the middle of a file")
+                raise Damaged("it ends in the middle of a file")
             left -= len(data)
             view = memoryview(data)
             while view:
                 view = view[os.write(handle, view) :]
     os.ftruncate(handle, member.size)
-
-
-def _set_time(handle: int, mtime: float) -> None:
-    try:
-        os.utime(handle, (mtime, mtime))
-    except (OverflowError, ValueError):
-        pass  # A time that the system cannot hold: the time of unpacking stays.
-
-
-def _set_time_at(directory: int, name: str, mtime: float) -> None:
-    try:
-        os.utime(name, (mtime, mtime), dir_fd=directory, follow_symlinks=False)
-    except (OverflowError, ValueError):
-        pass  # As above.

@@ -16,10 +16,11 @@ import resource
 import sys
 import tarfile
 import zlib
-from typing import IO, Self
+from typing import IO
 
+from dockerapi.local.archive.tarstream import Damaged, ForwardStream, Refused, StrictInfo
 from dockerapi.local.images.decompression import Unsupported, decompressed
-from dockerapi.local.images.extraction import Refused, Tree
+from dockerapi.local.images.extraction import Tree
 
 #: The most memory that reading an archive may take, in bytes: an archive's headers name sizes.
 MEMORY_LIMIT = 2 * 1024**3
@@ -27,65 +28,26 @@ MEMORY_LIMIT = 2 * 1024**3
 MEMBERS_LIMIT = 5_000_000
 #: How much of the file system stays free, as a fraction.
 _RESERVE = 50
-_CHUNK = 1 << 20
 
 
-class Measured:
-    """A stream read forward only: hashed, counted and bounded on the way.
-
-    It offers what `tarfile` needs of a file.
-    """
+class Measured(ForwardStream):
+    """A stream that is hashed, counted and bounded on the way."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         self._stream = stream
         self._limit = limit
-        self._position = 0
         self.hash = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer only at the end; raise `Refused` past the limit."""
         data = self._stream.read(size)
-        self._position += len(data)
-        if self._position > self._limit:
+        self.position += len(data)
+        if self.position > self._limit:
             raise Refused(f"the layer is larger than what there is room for ({self._limit} bytes)")
         self.hash.update(data)
         return data
 
-    def seekable(self) -> bool:
-        """Say yes: forward it is."""
-        return True
-
-    def tell(self) -> int:
-        """Return how much was read."""
-        return self._position
-
-    def seek(self, position: int) -> int:
-        """Read on to `position`; going back is an error."""
-        if position < self._position:
-            raise Refused("the archive is damaged: a member has a negative size")
-        while self._position < position:
-            if not self.read(min(_CHUNK, position - self._position)):
-                break
-        return self._position
-
-    def drain(self) -> None:
-        """Read to the end."""
-        while self.read(_CHUNK):
-            continue
-
-
-class _StrictInfo(tarfile.TarInfo):
-    """A header; a damaged one is an error, where `tarfile` would take it for the end."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(tarfile)
-        except _DAMAGED as error:
-            raise Refused(f"the archive is damaged: {error}") from error
-
-
-_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
+    read_some = read
 
 
 def unpack(descriptor: int, directory: str) -> dict[str, object]:
@@ -100,7 +62,7 @@ def unpack(descriptor: int, directory: str) -> dict[str, object]:
     with Tree(directory) as tree:
         archive = tarfile.TarFile(
             fileobj=source,  # type: ignore[arg-type]
-            tarinfo=_StrictInfo,
+            tarinfo=StrictInfo,
             encoding="utf-8",
             errors="surrogateescape",
         )
@@ -124,12 +86,12 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     try:
         result = unpack(descriptor, directory)
-    except (Refused, Unsupported) as error:
-        message = str(error)
     except MemoryError:
         message = "the archive needs too much memory to be read"
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+    except (Damaged, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         message = f"the archive is damaged: {error}"
+    except (Refused, Unsupported) as error:
+        message = str(error)
     except OSError as error:
         message = f"{error.strerror or error}" + (f": {error.filename!r}" if error.filename else "")
     else:

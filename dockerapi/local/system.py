@@ -25,7 +25,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.cdi.specs import DIRECTORIES
 from dockerapi.local.containers.security import apparmor
-from dockerapi.local.host.probe import HostFacts, probe_host
+from dockerapi.local.host.probe import HostFacts, Tool, probe_host
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.timestamps import rfc3339
 from dockerapi.model.versions import Version
@@ -167,11 +167,16 @@ class System:
         }
 
     def _constant_document(self, host: HostFacts, identity: str) -> dict[str, Any]:
+        """Return the members of SystemInfo that stay as they are while the engine runs."""
         settings = self._settings
-        tools = host.tools
-        init = tools["tini"] if tools["tini"].path is not None else tools["catatonit"]
         return {
+            **_ABSENT,
+            **_host_document(host),
+            **_tools_document(host.tools),
             "ID": identity,
+            "Name": self._name,
+            "ServerVersion": __version__,
+            "Debug": settings.debug,
             "Driver": "overlay2",
             "DriverStatus": [["Backing Filesystem", host.filesystem], ["Supports d_type", "true"]],
             "Plugins": {
@@ -180,52 +185,15 @@ class System:
                 "Authorization": None,
                 "Log": ["fluentd", "gelf", "journald", "json-file", "local", "syslog"],
             },
-            **host.limits,
-            "Debug": settings.debug,
             "LoggingDriver": settings.log_driver,
             "CgroupDriver": "cgroupfs",
-            "CgroupVersion": "2" if host.cgroup_mode == "v2" else "1",
-            "KernelVersion": host.kernel,
-            "OperatingSystem": host.operating_system,
-            "OSVersion": host.os_version,
-            "OSType": "linux",
-            "Architecture": host.machine,
-            "IndexServerAddress": _INDEX,
-            "RegistryConfig": self._registries(),
-            "NCPU": host.cpus,
-            "MemTotal": host.memory,
-            "GenericResources": None,
             "FirewallBackend": {"Driver": "nftables"},
             "CDISpecDirs": [str(path) for path in DIRECTORIES],
-            "BridgeNfIptables": False,
-            "BridgeNfIp6tables": False,
-            "KernelMemory": False,
-            "KernelMemoryTCP": False,
-            "ExecutionDriver": "<not supported>",
+            "IndexServerAddress": _INDEX,
+            "RegistryConfig": self._registries(),
             "DockerRootDir": settings.data_root,
-            "HttpProxy": "",
-            "HttpsProxy": "",
-            "NoProxy": "",
-            "Name": self._name,
             "Labels": list(settings.labels),
-            "ExperimentalBuild": False,
-            "ServerVersion": __version__,
-            "Runtimes": {
-                name: {"path": tools[name].path}
-                for name in ("runc", "crun")
-                if tools[name].path is not None
-            },
-            "Swarm": _NO_SWARM,
             "LiveRestoreEnabled": True,
-            "Isolation": "",
-            "InitBinary": Path(init.path).name if init.path is not None else "",
-            "ContainerdCommit": _commit(""),
-            "RuncCommit": _commit(tools["runc"].commit),
-            "InitCommit": _commit(init.commit),
-            "SecurityOptions": [
-                *(["name=apparmor"] if apparmor.is_enabled() else []),
-                *(["name=seccomp,profile=builtin"] if host.seccomp else []),
-            ],
         }
 
     def _registries(self) -> Mapping[str, Any]:
@@ -249,14 +217,63 @@ class System:
         }
 
 
-_NO_SWARM = {
-    "NodeID": "",
-    "NodeAddr": "",
-    "LocalNodeState": "inactive",
-    "ControlAvailable": False,
-    "Error": "",
-    "RemoteManagers": None,
+#: Members of SystemInfo about what this engine does not have.
+_ABSENT: Mapping[str, Any] = {
+    "GenericResources": None,
+    "BridgeNfIptables": False,
+    "BridgeNfIp6tables": False,
+    "KernelMemory": False,
+    "KernelMemoryTCP": False,
+    "ExecutionDriver": "<not supported>",
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
+    "ExperimentalBuild": False,
+    "Isolation": "",
+    "Swarm": {
+        "NodeID": "",
+        "NodeAddr": "",
+        "LocalNodeState": "inactive",
+        "ControlAvailable": False,
+        "Error": "",
+        "RemoteManagers": None,
+    },
 }
+
+
+def _host_document(host: HostFacts) -> dict[str, Any]:
+    """Return the members of SystemInfo about the machine and its kernel."""
+    return {
+        **host.limits,
+        "CgroupVersion": "2" if host.cgroup_mode == "v2" else "1",
+        "KernelVersion": host.kernel,
+        "OperatingSystem": host.operating_system,
+        "OSVersion": host.os_version,
+        "OSType": "linux",
+        "Architecture": host.machine,
+        "NCPU": host.cpus,
+        "MemTotal": host.memory,
+        "SecurityOptions": [
+            *(["name=apparmor"] if apparmor.is_enabled() else []),
+            *(["name=seccomp,profile=builtin"] if host.seccomp else []),
+        ],
+    }
+
+
+def _tools_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
+    """Return the members of SystemInfo about the programs that run containers."""
+    init = tools["tini"] if tools["tini"].path is not None else tools["catatonit"]
+    return {
+        "Runtimes": {
+            name: {"path": tools[name].path}
+            for name in ("runc", "crun")
+            if tools[name].path is not None
+        },
+        "InitBinary": Path(init.path).name if init.path is not None else "",
+        "ContainerdCommit": _commit(""),
+        "RuncCommit": _commit(tools["runc"].commit),
+        "InitCommit": _commit(init.commit),
+    }
 
 
 def _security_name(option: str) -> str:

@@ -44,7 +44,6 @@ class MountFlag(IntFlag):
     REMOUNT = 0x20
     NOATIME = 0x400
     BIND = 0x1000
-    MOVE = 0x2000
     REC = 0x4000
     UNBINDABLE = 0x20000
     PRIVATE = 0x40000
@@ -57,9 +56,7 @@ class UnmountFlag(IntFlag):
     """Flags of umount2(2)."""
 
     NONE = 0
-    FORCE = 0x1
     DETACH = 0x2
-    EXPIRE = 0x4
     NOFOLLOW = 0x8
 
 
@@ -67,7 +64,6 @@ class Resolve(IntFlag):
     """How `openat2` walks a path."""
 
     NONE = 0
-    NO_XDEV = 0x01
     NO_MAGICLINKS = 0x02
     NO_SYMLINKS = 0x04
     BENEATH = 0x08

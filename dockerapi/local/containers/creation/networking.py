@@ -15,8 +15,6 @@ from dockerapi.model.decode import decode_json
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.ports import Port, exposed_ports, parse_ports, requested_ports
 
-#: The networks on which ports are not published.
-WITHOUT_PORTS = ("host", "none")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _HOST_GATEWAY = "host-gateway"
 

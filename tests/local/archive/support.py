@@ -9,12 +9,12 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, TestCase
 
 from dockerapi.local.archive.process import Child, Feed
+from dockerapi.local.host.trees import remove_tree
 from dockerapi.wire.duplex import CHUNK
 
 
@@ -51,10 +51,12 @@ class Collected:
         return tarfile.open(fileobj=io.BytesIO(self.data)).getmembers()
 
 
-def archive(*members: tuple[str, dict[str, Any]], compression: str = "") -> bytes:
+def archive(
+    *members: tuple[str, dict[str, Any]], compression: str = "", form: int = tarfile.PAX_FORMAT
+) -> bytes:
     """Return an archive of members: names, and fields of `tarfile.TarInfo` (`data` for content)."""
     target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode=f"w:{compression}", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(fileobj=target, mode=f"w:{compression}", format=form) as tar:
         for name, fields in members:
             info = tarfile.TarInfo(name)
             info.mtime = 1_600_000_000
@@ -75,7 +77,7 @@ class ChildCase(TestCase):
         if os.geteuid() != 0:
             raise SkipTest("chroot needs root")
         base = Path(tempfile.mkdtemp(prefix="dockerapi-archive-"))
-        self.addCleanup(rmtree, base)
+        self.addCleanup(remove_tree, base)
         self.root = base / "root"
         self.outside = base / "outside"
         for path in (self.root, self.outside):
@@ -100,10 +102,15 @@ class ChildCase(TestCase):
         return sink.members()
 
     async def put(
-        self, data: bytes, path: str = "/", owner: Sequence[str] = ("-", "-"), keep: str = "0"
+        self,
+        data: bytes,
+        path: str = "/",
+        owner: Sequence[str] = ("-", "-"),
+        keep: str = "0",
+        limit: str = "-",
     ) -> None:
         with contextlib.closing(Feed()) as feed:
-            arguments = [self.root, "0", path, keep, *owner]
+            arguments = [self.root, "0", path, keep, *owner, limit]
             child = await Child.start("put", arguments, stdin=feed.reading)
             feed.opened()
             with contextlib.closing(child):

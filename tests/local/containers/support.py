@@ -45,6 +45,7 @@ APPLETS = (
     "hostname",
     "id",
     "ls",
+    "mkdir",
     "mount",
     "sleep",
     "true",

@@ -27,6 +27,7 @@ from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
 from dockerapi.local.host.syscalls import MountFlag, UnmountFlag, mount, umount
+from dockerapi.local.host.trees import remove_tree
 from dockerapi.local.layout import Layout
 from dockerapi.local.networks.files import hostname_text, hosts_text, is_stub, resolv_text
 from dockerapi.local.networks.sandbox import Sandbox
@@ -316,15 +317,4 @@ def remove(directories: Directories) -> None:
     # Raises where a volume is mounted still: what is in it stays.
     unstage(directories.mounts)
     for path in (directories.run, directories.home):
-        shutil.rmtree(path, onerror=_permit_and_retry)
-
-
-def _permit_and_retry(function: object, path: str, _: object) -> None:
-    """Remove what is left in spite of odd modes; what is gone is gone."""
-    with suppress(FileNotFoundError):
-        status = os.lstat(path)
-        if stat.S_ISDIR(status.st_mode):
-            os.chmod(path, 0o700)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
+        remove_tree(path)

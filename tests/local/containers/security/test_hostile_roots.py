@@ -10,6 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.runtime.users import FILE_LIMIT
 from tests.local.containers.support import RigCase
@@ -69,6 +72,20 @@ class HostileCase(RigCase):
         self.assertEqual(found, ["group", "victim"], what)
         self.assertTrue((self.outside / "victim").read_text().startswith("evil:"), what)
         self.assertNotIn(str(self.outside), Path("/proc/self/mountinfo").read_text())
+
+
+class DepthTests(HostileCase):
+    """Trees deeper than programs like."""
+
+    async def test_a_tree_deeper_than_paths_can_be_is_removed(self) -> None:
+        made = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 7; i=$((i+1)); done; echo $i"
+        self.assertEqual(await self.rig.run("sh", "-c", f"cd /tmp; {made}"), "1500\n")
+        homes = self.rig.layout.containers
+        for _ in range(100):
+            if not os.listdir(homes):
+                break
+            await deferLater(reactor, 0.05)
+        self.assertEqual(os.listdir(homes), [])
 
 
 class UserFileTests(HostileCase):

@@ -193,20 +193,29 @@ def _export(arguments: Sequence[bytes]) -> None:
 
 
 def _put(arguments: Sequence[bytes]) -> None:
-    """Tell where a directory really is, then put the archive that comes on the input into it."""
+    """Tell where a directory really is, then put the archive that comes on the input into it.
+
+    The arguments after the root: the path, ``1`` where kinds stay, the owner's numbers or ``-``
+    twice, and how many bytes are taken or ``-``.
+    """
+    from tarfile import TarError
+
     from dockerapi.local.archive.extracting import Extraction
     from dockerapi.local.archive.input import Input
     from dockerapi.local.archive.tarstream import Refused
 
-    root, (path, keep_kinds, uid, gid) = _enter(arguments)
+    root, (path, keep_kinds, uid, gid, limit) = _enter(arguments)
     directory = _directory(root, path)
     os.write(_OUTPUT, b"x" + directory.hex().encode() + b"\n")
     owner = None if uid == b"-" else (int(uid), int(gid))
     try:
         extraction = Extraction(root, directory, keep_kinds=keep_kinds == b"1", owner=owner)
-        extraction.run(Input(0))
+        extraction.run(Input(0, None if limit == b"-" else int(limit)))
     except Refused as refused:
         raise Failed(FAILED, str(refused)) from refused
+    except (OverflowError, ValueError, TarError) as error:
+        # A number that the system or `tarfile` cannot take, as that of an owner.
+        raise Failed(FAILED, "archive/tar: invalid tar header") from error
     except EOFError as error:
         raise Failed(FAILED, "unexpected EOF") from error
 

@@ -7,6 +7,7 @@ Source: dockerd's rules and texts for what is replaced, and what is refused.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import posixpath
@@ -24,7 +25,6 @@ _ATTRIBUTE = "SCHILY.xattr."
 _FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1 << 20
 
 
 class Extraction:
@@ -135,17 +135,15 @@ class Extraction:
         elif member.ischr() or member.isblk() or member.isfifo():
             _make_node(member, parent, name)
             self._give(member, parent, name)
-            os.chmod(name, member.mode & 0o7777, dir_fd=parent)
             set_times(name, member.mtime, directory=parent)
         else:
             raise Refused(f"unhandled tar header type {member.type[0]}")
 
     def _make_directory(self, member: tarfile.TarInfo, place: tuple[int, bytes, bytes]) -> None:
         parent, name, path = place
-        try:
+        # What exists is a directory that `_clear` left.
+        with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            pass  # `_clear` left a directory there.
         handle = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
             self._set_attributes(handle, member, path)
@@ -206,19 +204,26 @@ class Extraction:
         return handle
 
     def _make_parents(self, path: bytes) -> int:
-        above, _, name = path.rpartition(b"/")
+        """Make what is missing of the directory `path`; return a descriptor of it."""
         flags = os.O_PATH | os.O_DIRECTORY
-        try:
-            parent = open_beneath(self._root, above or b"/", flags)
-        except FileNotFoundError:
-            parent = self._make_parents(above)
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        except FileExistsError:
-            pass  # A link that leads nowhere: opening says so.
-        finally:
-            os.close(parent)
-        return open_beneath(self._root, path, flags)
+        missing: list[bytes] = []
+        while True:
+            try:
+                handle = open_beneath(self._root, path or b"/", flags)
+                break
+            except FileNotFoundError:
+                path, _, name = path.rpartition(b"/")
+                missing.append(name)
+        for name in reversed(missing):
+            try:
+                # What exists is a link that leads nowhere: opening says so.
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=handle)
+            finally:
+                os.close(handle)
+            path += b"/" + name
+            handle = open_beneath(self._root, path, flags)
+        return handle
 
     def _forget_parent(self) -> None:
         if self._parent is not None:
@@ -230,12 +235,13 @@ _NEW_DIRECTORY = ("non-directory", "directory")
 
 
 def _make_node(member: tarfile.TarInfo, parent: int, name: bytes) -> None:
+    """Make a pipe or device with its mode: changing that later would follow a link put there."""
     if member.isfifo():
-        os.mknod(name, stat.S_IFIFO | 0o600, dir_fd=parent)
-        return
-    kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-    device = os.makedev(member.devmajor, member.devminor)
-    os.mknod(name, kind | 0o600, device, dir_fd=parent)
+        kind, device = stat.S_IFIFO, 0
+    else:
+        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
+        device = os.makedev(member.devmajor, member.devminor)
+    os.mknod(name, kind | member.mode & 0o7777, device, dir_fd=parent)
 
 
 def _relative(directory: bytes, path: bytes, target: bytes) -> bytes:

@@ -13,6 +13,7 @@ import os
 import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
+from dockerapi.local.archive.limits import MEMBERS
 from dockerapi.local.archive.tarstream import CHUNK, Damaged, ForwardStream, Refused, StrictInfo
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ class _Raw(io.RawIOBase):
 class Input(ForwardStream):
     """An archive; it offers what `tarfile` needs of a file, and moves contents itself."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Read the first bytes, and prepare for what they say: before a root is entered."""
+    def __init__(self, descriptor: int, limit: int | None = None) -> None:
+        """Read the first bytes, and prepare for what they say.
+
+        More than `limit` bytes, uncompressed, or too many members are refused where it is given.
+        """
         self._descriptor = descriptor
+        self._limit = limit
         seen = b""
         while len(seen) < _LONGEST_MAGIC and (data := os.read(descriptor, _LONGEST_MAGIC)):
             seen += data
@@ -74,9 +79,13 @@ class Input(ForwardStream):
             if self.position:
                 raise Damaged("unexpected EOF") from error
             return  # It is empty.
+        count = 0
         while (member := archive.next()) is not None:
             # tarfile remembers every member, for going back: here there is no going back.
             archive.members = []  # type: ignore[attr-defined]
+            count += 1
+            if self._limit is not None and count > MEMBERS:
+                raise Refused(f"the archive has more than {MEMBERS} members")
             yield archive, member
         self.drain()
 
@@ -104,7 +113,7 @@ class Input(ForwardStream):
             moved = os.splice(self._descriptor, handle, min(size, CHUNK))
             if not moved:
                 break
-            self.position += moved
+            self._count(moved)
             size -= moved
         while size:
             data = self.read_some(min(CHUNK, size))
@@ -129,8 +138,14 @@ class Input(ForwardStream):
             data, self._seen = self._seen[:size], self._seen[size:]
         else:
             data = os.read(self._descriptor, size)
-        self.position += len(data)
+        self._count(len(data))
         return data
+
+    def _count(self, taken: int) -> None:
+        self.position += taken
+        if self._limit is not None and self.position > self._limit:
+            size = f"{self._limit} bytes"
+            raise Refused(f"the archive is larger than what there is room for ({size})")
 
 
 def _decompressed(raw: _Raw, start: bytes) -> IO[bytes] | None:

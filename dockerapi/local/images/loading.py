@@ -24,6 +24,7 @@ import msgspec
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
+from dockerapi.local.archive.limits import room
 from dockerapi.local.archive.process import Child, Feed
 from dockerapi.local.host.beneath import open_regular, opened_root
 from dockerapi.local.host.threads import finished, in_thread
@@ -232,7 +233,8 @@ async def _unpack(body: Source, directory: Path) -> None:
 async def _child(directory: Path) -> AsyncIterator[tuple[Child, Feed]]:
     with closing(Feed()) as feed:
         # Everything belongs to root, whatever numbers the archive has.
-        arguments = [str(directory), "0", "/", "0", "0", "0"]
+        limit = await in_thread(room, directory)
+        arguments = [str(directory), "0", "/", "0", "0", "0", str(limit)]
         child = await Child.start("put", arguments, stdin=feed.reading)
         feed.opened()
         with closing(child):

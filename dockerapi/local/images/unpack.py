@@ -18,16 +18,13 @@ import tarfile
 import zlib
 from typing import IO
 
+from dockerapi.local.archive.limits import MEMBERS, room
 from dockerapi.local.archive.tarstream import Damaged, ForwardStream, Refused, StrictInfo
 from dockerapi.local.images.decompression import Unsupported, decompressed
 from dockerapi.local.images.extraction import Tree
 
 #: The most memory that reading an archive may take, in bytes: an archive's headers name sizes.
 MEMORY_LIMIT = 2 * 1024**3
-#: The most members of one archive.
-MEMBERS_LIMIT = 5_000_000
-#: How much of the file system stays free, as a fraction.
-_RESERVE = 50
 
 
 class Measured(ForwardStream):
@@ -55,10 +52,8 @@ def unpack(descriptor: int, directory: str) -> dict[str, object]:
 
     Raises `Refused`, `Unsupported`, OSError, or an error of a module for compression.
     """
-    room = os.statvfs(directory)
-    limit = room.f_bavail * room.f_frsize - room.f_blocks * room.f_frsize // _RESERVE
     file = io.FileIO(descriptor, closefd=False)
-    source = Measured(decompressed(file), max(limit, 0))
+    source = Measured(decompressed(file), room(directory))
     with Tree(directory) as tree:
         archive = tarfile.TarFile(
             fileobj=source,  # type: ignore[arg-type]
@@ -71,8 +66,8 @@ def unpack(descriptor: int, directory: str) -> dict[str, object]:
             # tarfile remembers every member, for going back: here there is no going back.
             archive.members = []  # type: ignore[attr-defined]
             members += 1
-            if members > MEMBERS_LIMIT:
-                raise Refused(f"the layer has more than {MEMBERS_LIMIT} members")
+            if members > MEMBERS:
+                raise Refused(f"the layer has more than {MEMBERS} members")
             tree.add(archive, member)
         tree.finish()
     source.drain()

@@ -195,6 +195,29 @@ class PutTests(ChildCase):
         message = await self.refused(info.tobuf() + bytes(1 << 20))
         self.assertEqual(message, "unexpected EOF")
 
+    async def test_parents_as_deep_as_paths_can_be(self) -> None:
+        name = "a/" * 2000 + "f"
+        await self.put(archive((name, {"data": b"x"})))
+        self.assertEqual((self.root / name).read_bytes(), b"x")
+
+    async def test_numbers_that_are_none(self) -> None:
+        for fields in ({"uid": -2}, {"gid": 1 << 33}, {"type": tarfile.CHRTYPE, "devmajor": -1}):
+            data = archive(("x", fields), form=tarfile.GNU_FORMAT)
+            self.assertEqual(await self.refused(data), "archive/tar: invalid tar header", fields)
+
+    async def test_devices_keep_their_mode(self) -> None:
+        await self.put(archive(("p", {"type": tarfile.FIFOTYPE, "mode": 0o1622, "uid": 3})))
+        found = (self.root / "p").stat()
+        self.assertEqual((stat.S_IMODE(found.st_mode), found.st_uid), (0o1622, 3))
+
+    async def test_no_more_than_there_is_room_for(self) -> None:
+        data = {"data": bytes(1 << 20)}
+        for compression in ("", "gz"):
+            packed = archive(("a", dict(data)), ("b", dict(data)), compression=compression)
+            message = await self.refused(packed, limit=str(1_500_000))
+            self.assertIn("larger than what there is room for (1500000 bytes)", message)
+            await self.put(packed, limit=str(4 << 20))
+
     async def test_where_it_goes(self) -> None:
         (self.root / "f").write_text("f")
         for path, status in (("/no", NOT_FOUND), ("/f", NOT_DIRECTORY), ("/f/", NOT_DIRECTORY)):

@@ -86,7 +86,7 @@ class ArchiveOperations:
         container = self._registry.get(request.container)
         owner = await self._owner(container) if request.own else ("-", "-")
         with closing(Feed()) as feed:
-            arguments = [request.path, "1" if request.keep_kinds else "0", *owner]
+            arguments = [request.path, "1" if request.keep_kinds else "0", *owner, "-"]
             child = await self._start(container, "put", arguments, feed)
             try:
                 (directory,) = await _first_line(child, request.path, request.container)

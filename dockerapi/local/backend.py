@@ -153,7 +153,7 @@ class LocalBackend:
         probe = ExecProbe(self._execs, self._reactor)
         self._health = HealthMonitor(containers.ledger, probe, self._reactor)
         containers.lifecycle.runs = self._health.started
-        self._images.users = lambda image: [one.id for one in containers.users_of(image)]
+        self._images.users = lambda image: [one.id for one in containers.registry.using(image)]
         self._images.is_running = self._is_running
         containers.sizes.of_image = self._size_of_image
         self._usage = DataUsage(

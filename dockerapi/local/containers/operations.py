@@ -127,10 +127,11 @@ class Operations:
             host.runtime = host.runtime or (runtimes.default.name if runtimes.default else "")
         check_body(request.body.container_config(), host, job.version)
         check_addresses(request.body)
+        await in_thread(check_sources, host)
+        # Nothing is awaited from here on until the registry knows that the image is used.
         image = await self._images.resolve(request.body.image)
         if request.platform is not None:
             check_platform(request.platform, image.config, request.body.image)
-        await in_thread(check_sources, host)
         resolve_joined(host, self._registry)
         resolve_modes(host, self._registry)
         resolve_links(host, self._registry)
@@ -138,14 +139,13 @@ class Operations:
         container, warnings = new_container(
             request, image, name, str(job.principal), cgroup_support()
         )
-        self._registry.reserve(name, container.id)
-        try:
-            await self._volumes.prepare(container, parse_mounts(host, job.version))
-            await self._ledger.insert(container)
-        except BaseException:
-            await self._volumes.undo(container)
-            self._registry.release(name, container.id)
-            raise
+        with self._registry.making(container):
+            try:
+                await self._volumes.prepare(container, parse_mounts(host, job.version))
+                await self._ledger.insert(container)
+            except BaseException:
+                await self._volumes.undo(container)
+                raise
         warnings += version_warnings(request.body, job.version)
         return {"Id": container.id, "Warnings": warnings}
 

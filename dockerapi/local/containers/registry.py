@@ -6,6 +6,7 @@ Rule: names are reserved here before work begins, and given back when it fails.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dockerapi.engine.errors import Conflict, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
@@ -17,6 +18,7 @@ class Registry:
     def __init__(self) -> None:
         self._by_id: dict[str, Container] = {}
         self._names: dict[str, str] = {}
+        self._in_making: dict[str, Container] = {}
 
     def __iter__(self) -> Iterator[Container]:
         return iter(tuple(self._by_id.values()))
@@ -46,6 +48,27 @@ class Registry:
         if not found:
             raise NotFound(f"No such container: {reference}")
         return self._by_id[found[0]]
+
+    @contextmanager
+    def making(self, container: Container) -> Iterator[None]:
+        """Reserve the name of `container`, and have it use its images, while the block makes it.
+
+        Raises `Conflict` where another one has the name, which is free again when the block fails.
+        """
+        self.reserve(container.name, container.id)
+        self._in_making[container.id] = container
+        try:
+            yield
+        except BaseException:
+            self.release(container.name, container.id)
+            raise
+        finally:
+            del self._in_making[container.id]
+
+    def using(self, image: str) -> list[Container]:
+        """Return the containers of the image with this id, those that are being made included."""
+        known = {**self._in_making, **self._by_id}
+        return [one for one in known.values() if image in (one.image, *one.mounted_images)]
 
     def reserve(self, name: str, identity: str) -> None:
         """Give `name` to the container `identity`; raise `Conflict` where another one has it."""

@@ -6,7 +6,7 @@ Rule: it puts the parts together and owns their start and stop; each operation i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -213,10 +213,6 @@ class Containers:
         """The name of the default runtime; empty without one."""
         runtimes = self._runtimes
         return runtimes.default.name if runtimes is not None and runtimes.default else ""
-
-    def users_of(self, image_id: str) -> Iterable[Container]:
-        """Return the containers of an image."""
-        return [one for one in self.registry if image_id in (one.image, *one.mounted_images)]
 
     def count(self, *states: Status) -> int:
         """Return how many containers are in one of `states`."""

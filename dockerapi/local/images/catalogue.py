@@ -84,11 +84,18 @@ class Catalogue:
             self.publish("untag", image, image.id)
 
     async def forget(self, image: Image) -> None:
-        """Remove an image without names, and publish it; its content is not touched."""
-        await self._store.write(
-            lambda db: records.remove(db, image.id, image.references), essential=True
-        )
+        """Remove an image without names, and publish it; its content is not touched.
+
+        From the call on nobody finds it, so that what is made of it meanwhile is made in vain.
+        """
         self.index.remove(image.id)
+        try:
+            await self._store.write(
+                lambda db: records.remove(db, image.id, image.references), essential=True
+            )
+        except BaseException:
+            self.index.add(image)
+            raise
         self.publish("delete", image, image.id)
 
     def publish(self, action: str, image: Image, name: str) -> None:

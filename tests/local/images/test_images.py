@@ -8,6 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.host.filesystem import sync_filesystem
 from dockerapi.local.images import content
@@ -203,6 +205,20 @@ class RemoveTests(ImagesTestCase):
         )
         await self.restart()
         self.assertEqual(len(self.images), 0)
+
+    async def test_what_is_being_removed_is_not_found(self) -> None:
+        """From the request on, and again where its record cannot be removed."""
+        identity = await self.import_image(SMALL, "doomed")
+        written: Deferred[None] = Deferred()
+        patch = self.patch(self.images.catalogue._store, "write", lambda *_, **__: written)
+        (image,) = list(self.images.catalogue.index)
+        forgetting = Deferred.fromCoroutine(self.images.catalogue.forget(image))
+        with self.assertRaises(NotFound):
+            await self.images.resolve("doomed")
+        written.errback(OSError("disk full"))
+        await self.assertFailure(forgetting, OSError)
+        patch.restore()
+        self.assertEqual((await self.images.resolve("doomed")).id, identity)
 
     async def test_conflicts(self) -> None:
         identity = await self.import_image(SMALL, "busy")

@@ -322,12 +322,18 @@ class SandboxTests(Networked):
         self.assertEqual(await rig.pins(), [])
 
     async def test_given_up_while_it_is_made(self) -> None:
-        rig = await self.started(stock=0)
-        connecting = Deferred.fromCoroutine(rig.connect(1))
-        connecting.addErrback(lambda _: None)
-        connecting.cancel()
-        await connecting
-        await rig.connect(1)
+        """Whenever that is, neither a namespace nor one of the five addresses is lost."""
+        rig = await self.started(stock=0, bip="10.213.96.1/29")
+        for turn in range(12):
+            connecting = Deferred.fromCoroutine(rig.connect(1))
+            connecting.addErrback(lambda _: None)
+            await pause(0.002 * turn)
+            connecting.cancel()
+            await connecting
+            await rig.networks.disconnect(identity(1))
+        self.assertEqual(await rig.pins(), [])
+        for number in range(5):
+            await rig.connect(number)
 
     async def test_events(self) -> None:
         rig = await self.started()

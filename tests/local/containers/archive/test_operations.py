@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
+from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.archive import roots
 from tests.local.archive.support import Collected, archive
 from tests.local.containers.support import RigCase
@@ -189,10 +189,11 @@ class ArchiveTests(RigCase):
         identity = await self.start("sh", "-c", "sleep 60")
         answer = await self.rig.job("ContainerExport", identity)
         serving = Deferred.fromCoroutine(answer.serve(_Stuck()))
-        await deferLater(reactor, 0.2)
-        serving.cancel()
-        serving.addErrback(lambda _: None)
         container = self.rig.containers.registry.get(identity)
+        while not self.rig.containers.roots.in_use(container):
+            await deferLater(reactor, 0.02)
+        serving.cancel()
+        await self.assertFailure(serving, CancelledError, Cancelled)
         while self.rig.containers.roots.in_use(container):
             await deferLater(reactor, 0.02)
 

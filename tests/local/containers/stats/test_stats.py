@@ -9,12 +9,13 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.answers import Stream
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
 from dockerapi.local.containers.stats import cgroups
+from dockerapi.local.containers.stats.operation import INTERVAL, Stats
 from dockerapi.local.containers.stats.sample import sample
 from dockerapi.model.malformed import Malformed
 from tests.local.containers.support import Collected, RigCase
@@ -138,13 +139,22 @@ class StatsTests(RigCase):
         self.assertEqual(second["precpu_stats"], first["cpu_stats"])
 
     async def test_a_client_that_leaves(self) -> None:
+        """Sampling ends with the client, also between two samples."""
         await self.rig.create("true", name="left")
-        answer = await self.rig.job("ContainerStats", "left")
-        serving = Deferred.fromCoroutine(answer.serve(Collected()))
-        await deferLater(reactor, 0.2)
+        clock, sink = Clock(), Collected()
+        stats = Stats(self.rig.containers.registry, clock)
+        answer = await stats.stats(self.rig.make_job("ContainerStats", "left"))
+        assert isinstance(answer, Stream)
+        serving = Deferred.fromCoroutine(answer.serve(sink))
+        for samples in (1, 2):
+            while not clock.getDelayedCalls():
+                await deferLater(reactor, 0.01)
+            self.assertEqual(sink.data.count(b"\n"), samples)
+            if samples == 1:
+                clock.advance(INTERVAL)
         serving.cancel()
-        with self.assertRaises(CancelledError):
-            await serving
+        await self.assertFailure(serving, CancelledError)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     async def test_a_stream_of_one_shot(self) -> None:
         await self.rig.create("true", name="odd")

@@ -8,21 +8,18 @@ Source: dockerd's rules and texts for what is replaced, and what is refused.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import posixpath
 import shutil
 import stat
 import tarfile
 
+from dockerapi.local.archive.attributes import set_attributes
 from dockerapi.local.archive.input import Input
 from dockerapi.local.archive.tarstream import Refused
 from dockerapi.local.archive.times import set_times
 from dockerapi.local.host.beneath import open_beneath
 
-_ATTRIBUTE = "SCHILY.xattr."
-#: These steer overlayfs itself.
-_FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -119,7 +116,7 @@ class Extraction:
             handle = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
             try:
                 source.copy(archive, member, handle)
-                self._set_attributes(handle, member, path)
+                set_attributes(handle, member, self._owner_of(member), path)
                 set_times(handle, member.mtime)
             finally:
                 os.close(handle)
@@ -146,7 +143,7 @@ class Extraction:
             os.mkdir(name, 0o700, dir_fd=parent)
         handle = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
-            self._set_attributes(handle, member, path)
+            set_attributes(handle, member, self._owner_of(member), path)
         finally:
             os.close(handle)
         self._times.append((path, member.mtime))
@@ -171,23 +168,10 @@ class Extraction:
             raise Refused(f"link {shown_paths}: {reason}") from error
 
     def _give(self, member: tarfile.TarInfo, parent: int, name: bytes) -> None:
-        uid, gid = self._owner or (member.uid, member.gid)
-        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        os.chown(name, *self._owner_of(member), dir_fd=parent, follow_symlinks=False)
 
-    def _set_attributes(self, handle: int, member: tarfile.TarInfo, path: bytes) -> None:
-        # In this order: a change of owner drops set-uid bits and capabilities.
-        os.fchown(handle, *(self._owner or (member.uid, member.gid)))
-        os.fchmod(handle, member.mode & 0o7777)
-        for key, value in member.pax_headers.items():
-            name = key.removeprefix(_ATTRIBUTE)
-            if name == key or name.startswith(_FOREIGN_ATTRIBUTES):
-                continue
-            try:
-                os.setxattr(handle, name, os.fsencode(value))
-            except OSError as error:
-                # Where the file system has none they are lost, as in dockerd.
-                if error.errno != errno.ENOTSUP:
-                    raise OSError(error.errno, f"lsetxattr: {error.strerror}", path) from error
+    def _owner_of(self, member: tarfile.TarInfo) -> tuple[int, int]:
+        return self._owner or (member.uid, member.gid)
 
     def _open_parent(self, path: bytes) -> int:
         """Return a descriptor of the directory `path`, made with its parents where missing."""

@@ -8,7 +8,6 @@ Source: OCI image-spec, layer.md; the kernel's overlayfs.rst for what whiteouts 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
@@ -16,6 +15,7 @@ import tarfile
 from types import TracebackType
 from typing import Self
 
+from dockerapi.local.archive.attributes import OVERLAY, set_attributes
 from dockerapi.local.archive.tarstream import CHUNK, Damaged, Refused
 from dockerapi.local.archive.times import set_times
 from dockerapi.local.host.beneath import make_directories, open_beneath
@@ -25,9 +25,8 @@ _OPAQUE = ".wh..wh..opq"
 #: Everything else with this beginning was AUFS's own.
 _AUFS = ".wh..wh."
 _OPAQUE_ATTRIBUTE = "trusted.overlay.opaque"
-_ATTRIBUTE = "SCHILY.xattr."
 #: These steer overlayfs itself, or belong to the policy of another host.
-_FOREIGN_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "security.selinux")
+_FOREIGN_ATTRIBUTES = (*OVERLAY, "security.selinux")
 _PATH_LIMIT = 4096
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -178,18 +177,7 @@ class Tree:
 
     @staticmethod
     def _set_attributes(name: str, handle: int, member: tarfile.TarInfo) -> None:
-        # In this order: a change of owner drops set-uid bits and capabilities.
-        os.fchown(handle, member.uid, member.gid)
-        os.fchmod(handle, member.mode & 0o7777)
-        for key, value in member.pax_headers.items():
-            attribute = key.removeprefix(_ATTRIBUTE)
-            if attribute == key or attribute.startswith(_FOREIGN_ATTRIBUTES):
-                continue
-            try:
-                os.setxattr(handle, attribute, value.encode("utf-8", "surrogateescape"))
-            except OSError as error:
-                if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                    raise OSError(error.errno, f"{attribute}: {error.strerror}", name) from error
+        set_attributes(handle, member, (member.uid, member.gid), name, foreign=_FOREIGN_ATTRIBUTES)
 
     def _whiteout(self, directory: int, path: str, name: str) -> None:
         """Hide what lower layers have of this name, or of this directory."""

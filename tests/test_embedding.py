@@ -36,7 +36,7 @@ class EmbeddingTests(SynchronousTestCase):
         )
         self.addCleanup(self.process.wait)
         self.addCleanup(self.process.kill)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not os.path.exists(self.path):
             self.assertIsNone(self.process.poll(), "it ended")
             self.assertLess(time.monotonic(), deadline)
@@ -44,7 +44,7 @@ class EmbeddingTests(SynchronousTestCase):
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def test_whole_daemon(self) -> None:
         if os.geteuid() != 0:

@@ -47,7 +47,7 @@ class StrayTests(SynchronousTestCase):
 class RigTests(TestCase):
     """The end of an engine that did not come up."""
 
-    timeout = 30
+    timeout = 120
 
     async def test_closing_one_that_started_half(self) -> None:
         """The bridge that was made, and what was made ahead on it, are gone."""

@@ -79,7 +79,7 @@ class DockerPyTests(TestCase):
         """Attach with docker-py and say hello; runs in a thread."""
         import docker
 
-        client = docker.APIClient(f"tcp://127.0.0.1:{port}", version="1.41", timeout=10)
+        client = docker.APIClient(f"tcp://127.0.0.1:{port}", version="1.41", timeout=60)
         try:
             stream: Any = client.attach_socket("x", {"stream": 1, "stdin": 1, "stdout": 1}, ws=True)
             stream.send("hello")

@@ -189,7 +189,7 @@ class Listener:
         """Return a plain connection (blocking; to be used in a thread)."""
         if self.kind == "unix":
             client = socket.socket(socket.AF_UNIX)
-            client.settimeout(10)
+            client.settimeout(60)
             client.connect(self.directory.name + "/socket")
             return client
         return socket.create_connection(("127.0.0.1", self.port.getHost().port), 10)

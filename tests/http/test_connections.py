@@ -71,7 +71,7 @@ class ConnectionMixin:
         for request in self.requests:
             if not request.done:
                 request._channel.abort("the test is over")
-        for _ in range(100):
+        for _ in range(3000):
             if not self.factory.connections.open:
                 return
             await deferLater(reactor, 0.02)
@@ -209,7 +209,7 @@ class ConnectionMixin:
         gone: Deferred[None] = Deferred()
         request.on_gone(lambda: gone.callback(None))
         await in_thread(client.close)
-        await gone.addTimeout(5, reactor)
+        await gone.addTimeout(60, reactor)
         self.assertTrue(request.gone)
         request.respond(200, (), b"late")
 
@@ -377,7 +377,7 @@ class UnixTests(ConnectionMixin, TestCase):
             await deferLater(reactor, 0.1)
             self.assertFalse(request.gone)
             client.close()
-            await gone.addTimeout(5, reactor)
+            await gone.addTimeout(60, reactor)
 
     async def test_what_a_client_sent_before_it_left_is_read(self) -> None:
         listener = await self.serve(Limits(body_buffer=1000))
@@ -476,7 +476,7 @@ class DescriptorTests(TestCase):
 
     def connect(self, path: str) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(5)
+        client.settimeout(60)
         for _ in range(100):
             try:
                 client.connect(path)

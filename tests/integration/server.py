@@ -127,7 +127,7 @@ class Server(Dockerd):
         ]
 
 
-def wait_until(true: object, seconds: float = 10.0) -> bool:
+def wait_until(true: object, seconds: float = 60.0) -> bool:
     """Call `true` until its answer is true; return whether it was in time."""
     assert callable(true)
     end = time.monotonic() + seconds

@@ -54,7 +54,7 @@ class CommitTests(TestCase):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as commit:
             self.assertTrue(wait_until(lambda: self.status() == "paused"))
             self.server.kill()
-            self.assertNotEqual(commit.wait(10), 0)
+            self.assertNotEqual(commit.wait(60), 0)
         self.server.start()
         self.assertEqual(self.status(), "running")
         self.assertEqual(self.server.docker("exec", "cc", "echo", "thawed"), b"thawed\n")

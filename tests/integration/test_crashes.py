@@ -182,7 +182,7 @@ class CrashTests(TestCase):
             self.assertEqual(state["Status"], "exited", (record, state))
             self.assertEqual(state["ExitCode"], record.code, (record, state))
             lasted = _seconds(state["FinishedAt"]) - _seconds(state["StartedAt"])
-            self.assertLess(lasted, 3.0, (record, state))
+            self.assertLess(lasted, 30.0, (record, state))
             self.assertGreater(lasted, 0.0, (record, state))
             self.assertFalse(record.auto_remove, (record, state))
 
@@ -253,7 +253,7 @@ class CrashTests(TestCase):
 
     def _settles(self, look: Any, wanted: Any) -> None:
         """Check that `look` comes to answer `wanted`: cleaning up comes after the answer."""
-        wait_until(lambda: look() == wanted, 5.0)
+        wait_until(lambda: look() == wanted)
         self.assertEqual(look(), wanted)
 
     def _get(self, target: str) -> Any:

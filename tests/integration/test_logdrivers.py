@@ -61,7 +61,7 @@ class DriversTests(LogsCase):
             self.assertTrue(wait_until(lambda count=count: len(set(self.receiver.texts)) > count))
             self.server.kill()
             self.server.start()
-        self.assertTrue(wait_until(lambda: self.ended(), 30))
+        self.assertTrue(wait_until(self.ended))
         self.assertTrue(wait_until(lambda: "399" in self.receiver.texts))
         wanted = [str(number) for number in range(400)]
         self.assertEqual(sorted(set(self.receiver.texts), key=int), wanted)

@@ -61,16 +61,21 @@ class LogsCase(SynchronousTestCase):
 class RotationTests(LogsCase):
     limits = ("--log-opt", "max-size=100k", "--log-opt", "max-file=4")
 
+    def all_set_aside_are_compressed(self, identity: str) -> bool:
+        set_aside = [path for path in self.files(identity) if path.name != "container.log"]
+        return bool(set_aside) and all(path.suffix == ".gz" for path in set_aside)
+
     def test_a_follower_misses_nothing(self) -> None:
-        identity = self.start(
-            "sleep 0.5; " + _COUNT.format(30_000), *self.limits, "--log-opt", "compress=true"
-        )
+        script = f"mkfifo /tmp/go; {_COUNT.format(30_000)}; read x < /tmp/go"
+        identity = self.start(script, *self.limits, "--log-opt", "compress=true")
         follower = self.popen("logs", "-f", "cx")
+        # How often it is rotated depends on how busy the machine is; at most three are kept.
+        self.assertTrue(wait_until(lambda: self.all_set_aside_are_compressed(identity)))
+        self.server.docker("exec", "cx", "sh", "-c", "echo > /tmp/go")
         output, _ = follower.communicate(timeout=60)
         self.assert_counted(output, last=30_000)
-        self.assertTrue(wait_until(lambda: len(self.files(identity)) == 4))
-        compressed = [path for path in self.files(identity) if path.suffix == ".gz"]
-        self.assertEqual(len(compressed), 3)
+        self.assertTrue(wait_until(lambda: self.all_set_aside_are_compressed(identity)))
+        self.assertIn(len(self.files(identity)), range(2, 5))
         kept = self.server.docker("logs", "cx")
         self.assert_counted(kept, first=None, last=30_000)
         self.assertGreater(kept.count(b"\n"), 4_000)
@@ -82,7 +87,7 @@ class RotationTests(LogsCase):
 
     def test_one_file_alone(self) -> None:
         identity = self.start(_COUNT.format(20_000), "--log-opt", "max-size=100k")
-        self.assertTrue(wait_until(self.ended, 30))
+        self.assertTrue(wait_until(self.ended))
         self.assert_counted(self.server.docker("logs", "cx"), first=None, last=20_000)
         kept = [path for path in self.files(identity) if path.suffix != ".tmp"]
         self.assertLessEqual(len(kept), 2)
@@ -128,7 +133,7 @@ class DefaultsTests(LogsCase):
             shown.strip(),
             b'{"Type":"json-file","Config":{"max-file":"3","max-size":"50k"}}',
         )
-        self.assertTrue(wait_until(self.ended, 30))
+        self.assertTrue(wait_until(self.ended))
         self.assertEqual(len(self.files(identity)), 3)
         path = self.server.docker("inspect", "-f", "{{.LogPath}}", "cx").decode().strip()
         self.assertEqual(path, str(self.files(identity)[0]))
@@ -208,13 +213,13 @@ class ViewsTests(LogsCase):
         self.start(script)
         follower = self.popen("logs", "-f", "cx")
         self.server.docker("restart", "-t", "5", "cx")
-        output, _ = follower.communicate(timeout=10)
+        output, _ = follower.communicate(timeout=60)
         self.assertEqual(output, b"run\n")
         self.server.kill()
         self.server.start()
         follower = self.popen("logs", "-f", "cx")
         self.server.docker("stop", "-t", "5", "cx")
-        output, _ = follower.communicate(timeout=10)
+        output, _ = follower.communicate(timeout=60)
         self.assertEqual(output, b"run\nrun\n")
 
 
@@ -232,7 +237,7 @@ class StalledTests(LogsCase):
             most = max(most, self.memory())
             return self.ended()
 
-        self.assertTrue(wait_until(ended, 60))
+        self.assertTrue(wait_until(ended))
         self.assertLess(most - before, 16_000, "KiB of growth")
         got, lines = self.drain(client)
         self.assertEqual((got, lines), (self.size, -(-self.size // 91)))

@@ -81,7 +81,7 @@ class PortsCase(SynchronousTestCase):
         return done.stdout.decode().strip()
 
     def served(self, address: str, port: int, text: str) -> bool:
-        return wait_until(lambda: self.get(address, port) == text, 5)
+        return wait_until(lambda: self.get(address, port) == text)
 
 
 class PublishTests(PortsCase):
@@ -133,11 +133,11 @@ class PublishTests(PortsCase):
             Path(f"/proc/{pid}/ns/net"), lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         )
         with inside:
-            inside.settimeout(3)
+            inside.settimeout(60)
             inside.bind(("", 53))
             for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
                 with socket.socket(family, socket.SOCK_DGRAM) as client:
-                    client.settimeout(3)
+                    client.settimeout(60)
                     client.connect((address, self.port("echo", "53/udp")))
                     client.send(b"ping")
                     data, sender = inside.recvfrom(99)
@@ -366,7 +366,7 @@ class BesideDockerdTests(PortsCase):
             for address in ("127.0.0.1", "[::1]"):
                 if (port, address) != (8082, "[::1]"):
                     get = ("curl", "-s", "-m", "3", f"http://{address}:{port}/")
-                    served = wait_until(lambda g=get, n=name: self.inside(*g).strip() == n, 5)
+                    served = wait_until(lambda g=get, n=name: self.inside(*g).strip() == n)
                     self.assertTrue(served, (port, address))
         done = self.server.run("run", "--rm", "-p", "8080:80", "busybox", "true")
         self.assertIn(b"8080:", done.stderr)

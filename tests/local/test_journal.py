@@ -95,7 +95,7 @@ class JournalTests(TestCase):
 
         def change(connection: sqlite3.Connection) -> int:
             begun.set()
-            go_on.wait(10)
+            go_on.wait(60)
             if error is not None:
                 raise error
             return 7
@@ -106,7 +106,7 @@ class JournalTests(TestCase):
             self.journal.commit(change, [event("start")], lambda: applied.append("start"))
         )
         committing.addBoth(results.append)
-        begun.wait(10)
+        begun.wait(60)
         committing.cancel()
         self.assertEqual((results, applied), ([], []))
         go_on.set()

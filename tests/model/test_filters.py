@@ -85,7 +85,7 @@ class FilterTests(SynchronousTestCase):
         ):
             since = time.perf_counter()
             Filters({"name": [text]}).pattern("name", name)
-            self.assertLess(time.perf_counter() - since, 0.5, text)
+            self.assertLess(time.perf_counter() - since, 20, text)
 
     @given(st.text(alphabet='{}[]":,name1true(+*)\\', max_size=40))
     def test_any_text_is_malformed_at_most(self, text: str) -> None:

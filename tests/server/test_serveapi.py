@@ -77,7 +77,7 @@ class ServeApiTests(TestCase):
         if isinstance(address, tuple) and ":" in address[0]:
             family = socket.AF_INET6
         with socket.socket(family) as client:
-            client.settimeout(10)
+            client.settimeout(60)
             client.connect(address)
             return client.recv(999).decode()
 

@@ -98,7 +98,7 @@ class HandshakeTests(TestCase):
         return await deferToThread(self._connect, context)
 
     def _connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         wrapped = context.wrap_socket(plain, server_hostname="localhost")
         self.addCleanup(wrapped.close)
         self._echo(wrapped)
@@ -155,7 +155,7 @@ class HandshakeTests(TestCase):
 
         def resume() -> bool:
             session = self._connect(context).session
-            plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
             with context.wrap_socket(
                 plain, server_hostname="localhost", session=session
             ) as connection:

@@ -165,7 +165,7 @@ class ClientStream(Feed):
 class UpstreamTestCase(TestCase):
     """A backend before a scripted upstream, without its start."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.path = tempfile.mktemp(prefix="dockerapi-test-")

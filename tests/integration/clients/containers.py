@@ -45,7 +45,7 @@ def command(script: str) -> list[str]:
 def fetch(container: DockerContainer, port: int) -> bytes:
     """Return what a container serves at one of its ports, by the way that testcontainers tells."""
     address = f"{container.get_container_host_ip()}:{container.get_exposed_port(port)}"
-    with urllib.request.urlopen(f"http://{address}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}/", timeout=60) as answer:
         return bytes(answer.read())
 
 
@@ -174,7 +174,7 @@ class WaitTests(ClientCase):
         strategy = LogMessageWaitStrategy(pattern, predicate_streams_and=True)
         container = self.waited(strategy, script)
         self.assertEqual(container.get_logs(), (b"is ready\n", b"is ready\n"))
-        self.assertLess(wait_for_logs(container, "is ready", timeout=5), 5)
+        self.assertLess(wait_for_logs(container, "is ready", timeout=60), 60)
 
     def test_a_message_that_never_comes(self) -> None:
         with self.assertRaises(RuntimeError) as refused:
@@ -234,7 +234,7 @@ class ComposeTests(ClientCase):
                 self.assertEqual(names, ["other", "web"])
                 host, port = compose.get_service_host_and_port("web", 80)
                 compose.wait_for(f"http://{host}:{port}/")
-                with urllib.request.urlopen(f"http://{host}:{port}/", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://{host}:{port}/", timeout=60) as answer:
                     self.assertEqual(answer.read(), b"served composed\n")
                 told = compose.exec_in_container(["sh", "-c", "echo out; echo err >&2"], "other")
                 self.assertEqual(told, ("out\n", "err\n", 0))

@@ -71,7 +71,7 @@ def archive(
 class ChildCase(TestCase):
     """A directory `root` that the child enters, and one beside it that it must not reach."""
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         if os.geteuid() != 0:

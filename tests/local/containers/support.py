@@ -267,7 +267,7 @@ class Rig:
 class RigCase(TestCase):
     """Tests of one engine with containers, which is `rig`, with the runtime `runtime`."""
 
-    timeout = 60
+    timeout = 120
     runtime = ""
 
     async def setUp(self) -> None:

@@ -18,7 +18,7 @@ from dockerapi.local.host.threads import in_thread
 
 
 class RunTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     async def test_output_and_status(self) -> None:
         done = await run(["sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in" * 100_000)
@@ -115,7 +115,7 @@ class RunTests(TestCase):
 
 
 class PidfdTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     async def test_several_wait(self) -> None:
         process = await spawn(["sleep", "0.1"])

@@ -17,7 +17,7 @@ from dockerapi.local.host.threads import LIMIT, in_thread, submit
 
 
 class ThreadTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     async def test_result_in_the_reactors_thread(self) -> None:
         here = threading.current_thread()

@@ -47,7 +47,7 @@ class Registry:
         )
         for _ in range(200):
             try:
-                urllib.request.urlopen(f"http://{self.host}/v2/", timeout=5).close()
+                urllib.request.urlopen(f"http://{self.host}/v2/", timeout=60).close()
                 break
             except URLError:
                 time.sleep(0.05)
@@ -110,4 +110,4 @@ class Registry:
         request = urllib.request.Request(
             url, data=data, method=method, headers={"Content-Type": kind}
         )
-        return urllib.request.urlopen(request, timeout=20)
+        return urllib.request.urlopen(request, timeout=60)

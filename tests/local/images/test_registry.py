@@ -207,7 +207,7 @@ class AddressTests(SynchronousTestCase):
 class NameTests(TestCase):
     """Names, which are looked at when they are resolved."""
 
-    timeout = 30
+    timeout = 120
 
     async def test_names_that_lead_to_this_host(self) -> None:
         client = RegistryClient(reactor, Place("https://r.example"), "x")

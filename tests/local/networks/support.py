@@ -124,8 +124,8 @@ def link(name: str) -> Link | None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait up to three seconds for `condition`, for what the kernel does on its own."""
-    for _ in range(300):
+    """Wait up to a minute for `condition`, for what the kernel does on its own."""
+    for _ in range(6000):
         if condition():
             return
         await pause(0.01)

@@ -239,7 +239,7 @@ class ProxyTests(PublishingCase):
         number = sandbox.ports[0].number
 
         def connect() -> socket.socket:
-            client = socket.create_connection(("::1", number), timeout=5)
+            client = socket.create_connection(("::1", number), timeout=60)
             client.send(b"x")
             return client
 
@@ -257,7 +257,7 @@ class ProxyTests(PublishingCase):
         for client in clients[:2]:
             client.close()
         for client in clients[3:]:
-            client.settimeout(5)
+            client.settimeout(60)
             self.assertEqual(await in_thread(client.recv, 9), b"x")
         # It ends also while it accepts nobody.
         await self.rig.networks.disconnect(identity(1))
@@ -286,7 +286,7 @@ class ProxyTests(PublishingCase):
         sandbox = await self.serve(1, request("::1"))
         client = socket.create_connection(("::1", sandbox.ports[0].number))
         self.addCleanup(client.close)
-        client.settimeout(5)
+        client.settimeout(60)
         client.send(b"x")
         self.assertEqual(await in_thread(client.recv, 9), b"x")
         await self.rig.networks.disconnect(identity(1))
@@ -361,7 +361,7 @@ class HoldingTests(PublishingCase):
         self.assertIn(f": {sandbox.address} . 1500 ", f"{await rules()} ".replace(",", " "))
         await self.rig.networks.disconnect(identity(1))
         self.assertNotIn(f": {sandbox.address} . ", await rules())
-        self.assertLess(longest.stop(), 0.4)
+        self.assertLess(longest.stop(), 2.0)
 
     async def test_more_than_the_server_may_have_open(self) -> None:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -35,7 +35,7 @@ _SIOCGIFHWADDR = 0x8927
 
 
 class Networked(TestCase):
-    timeout = 60
+    timeout = 120
 
     async def started(self, **settings: object) -> Rig:
         rig = Rig(**settings)
@@ -475,7 +475,7 @@ def _foreign(text: str) -> list[str]:
 
 
 class LackingTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     async def test_a_bridge_that_cannot_be(self) -> None:
         rig = Rig(bridge="not a name")

@@ -80,7 +80,7 @@ def talk(address: str, port: int, data: bytes = b"hello") -> bytes | None:
     """Send `data` by TCP, end the output, and return all that comes; None where it is blocked."""
     try:
         with socket.create_connection((address, port), timeout=BLOCKED) as connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             sender = threading.Thread(target=_send, args=(connection, data))
             sender.start()
             found = bytearray()

@@ -57,7 +57,7 @@ class MeasuringTests(RigCase):
 
     async def written(self, path: Path) -> None:
         """Return when something is in the file `path`."""
-        for _ in range(500):
+        for _ in range(3000):
             if path.exists() and path.stat().st_size:
                 return
             await deferLater(reactor, 0.02)

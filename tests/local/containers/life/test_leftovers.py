@@ -52,7 +52,7 @@ class LeftoversTests(SynchronousTestCase):
         kill(
             [Helper(monitor.pid, ONE), Helper(other.pid, ONE), Helper(2**22 - 1, ONE)], self.layout
         )
-        self.assertEqual(monitor.wait(5), -9)
+        self.assertEqual(monitor.wait(60), -9)
         self.assertIsNone(other.poll())
 
     def test_waiting_has_an_end(self) -> None:
@@ -61,7 +61,7 @@ class LeftoversTests(SynchronousTestCase):
         self.assertIsNone(process.poll())
         process.kill()
         wait_for([Helper(process.pid, ONE)], 5.0)
-        self.assertEqual(process.wait(1), -9)
+        self.assertEqual(process.wait(60), -9)
 
     def test_traces_of_each_kind(self) -> None:
         self.layout.container(ONE).mkdir()

@@ -449,7 +449,7 @@ class LifecycleTests(RigCase):
 class SlowRuntimeTests(TestCase):
     """A runtime that hangs."""
 
-    timeout = 60
+    timeout = 120
 
     async def test_it_is_given_up_and_the_container_can_be_removed(self) -> None:
         self.patch(conmon, "PATIENCE", 0.5)

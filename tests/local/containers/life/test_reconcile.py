@@ -119,7 +119,7 @@ class ReconcileTests(RigCase):
         self.addCleanup(conmon.stdin.close)
         await self.rig.stop()
         await self.rig.start()
-        self.assertEqual(conmon.wait(1), -signal.SIGKILL)
+        self.assertEqual(conmon.wait(60), -signal.SIGKILL)
 
 
 def _runs(pid: int) -> bool:

@@ -16,7 +16,7 @@ from dockerapi.local.containers.life.starting import Started
 from tests.local.containers.support import RigCase
 
 
-async def until(true: object, seconds: float = 15.0) -> None:
+async def until(true: object, seconds: float = 60.0) -> None:
     """Return when the call `true` answers true; raise TimeoutError."""
     assert callable(true)
     for _ in range(int(seconds / 0.02)):

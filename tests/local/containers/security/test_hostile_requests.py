@@ -53,7 +53,7 @@ class HostileRequestTests(RigCase):
             )["Id"]
             begin = time.monotonic()
             self.assertRaises(EngineError, attributes, self.rig.containers.registry.get(identity))
-            self.assertLess(time.monotonic() - begin, 1)
+            self.assertLess(time.monotonic() - begin, 20)
 
     async def test_many_of_everything(self) -> None:
         begin = time.monotonic()
@@ -68,7 +68,7 @@ class HostileRequestTests(RigCase):
             ExposedPorts={f"{number}/tcp": {} for number in range(1, 20_000)},
             host=host,
         )
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assertLess(time.monotonic() - begin, 60)
 
     async def test_deep_json(self) -> None:
         for body in (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b'{"X":' + b"[" * 1_000_000):

@@ -81,7 +81,7 @@ class DepthTests(HostileCase):
         made = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 7; i=$((i+1)); done; echo $i"
         self.assertEqual(await self.rig.run("sh", "-c", f"cd /tmp; {made}"), "1500\n")
         homes = self.rig.layout.containers
-        for _ in range(100):
+        for _ in range(1200):
             if not os.listdir(homes):
                 break
             await deferLater(reactor, 0.05)

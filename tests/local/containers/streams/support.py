@@ -58,7 +58,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 class StreamsCase(RigCase):
-    timeout = 30
+    timeout = 120
 
     async def setUp(self) -> None:
         await super().setUp()

@@ -135,7 +135,7 @@ class AttachTests(StreamsCase):
         client.send(b"word\n")
         await until(lambda: client.data == b"word\n")
         client.send(b"")
-        await served.addTimeout(3, reactor)
+        await served.addTimeout(60, reactor)
         self.assertTrue(self.rig.containers.registry.get("cx").state.running)
 
     async def test_media_types(self) -> None:
@@ -154,7 +154,7 @@ class AttachTests(StreamsCase):
             client.send(b"word\n")
             await until(lambda client=client: b"got word" in client.data)
             client.send(b"")
-            await served.addTimeout(5, reactor)
+            await served.addTimeout(60, reactor)
             self.assertTrue(self.rig.containers.registry.get(name).state.running)
             # Its input is open: the next client's words arrive.
             other, also = await self.attach(name)

@@ -70,7 +70,7 @@ class Connection(Protocol):
 
 
 class DriverCase(TestCase):
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dockerapi-log-"))
@@ -430,7 +430,7 @@ class FeedTests(DriverCase):
             if len(writes) == 2:
                 reactor.callFromThread(sending.start)
                 reactor.callFromThread(again.set)
-                again.wait(5)
+                again.wait(60)
 
         self.patch(feed, "write_cursor", written)
         files.path.write_bytes(line(1, "F", b"one"))

@@ -15,7 +15,7 @@ from dockerapi.local.containers.logs.spool.changes import Changes, give_up
 
 
 class ChangesTests(TestCase):
-    timeout = 10
+    timeout = 120
 
     def setUp(self) -> None:
         directory = Path(tempfile.mkdtemp(prefix="dockerapi-log-"))
@@ -51,7 +51,7 @@ class ChangesTests(TestCase):
         await deferLater(reactor, 0.02)
         self.assertFalse(second.called)
         self.path.write_bytes(b"x")
-        await second.addTimeout(2, reactor)
+        await second.addTimeout(60, reactor)
 
     def test_a_file_that_is_not_there(self) -> None:
         clock, path = Clock(), self.path.with_suffix(".no")

@@ -26,7 +26,7 @@ class Rotated:
 
 
 class FullDiskTests(TestCase):
-    timeout = 10
+    timeout = 120
 
     def setUp(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="dockerapi-log-"))

@@ -263,10 +263,29 @@ class HostConfig(Struct, rename="pascal"):
     init: bool | None = None
 
 
+class EndpointAddresses(Struct, rename="pascal"):
+    """The addresses that a container is to have on one network (`EndpointIPAMConfig`)."""
+
+    ipv4_address: str = field(default="", name="IPv4Address")
+    ipv6_address: str = field(default="", name="IPv6Address")
+    link_local_ips: list[str] | None = field(default=None, name="LinkLocalIPs")
+
+
+class EndpointSettings(Struct, rename="pascal"):
+    """What a container is to be on one network, as far as a client chooses it."""
+
+    ipam_config: EndpointAddresses | None = field(default=None, name="IPAMConfig")
+    links: list[str] | None = None
+    aliases: list[str] | None = None
+    driver_opts: dict[str, str] | None = None
+    gw_priority: int = 0
+    mac_address: str = ""
+
+
 class NetworkingConfig(Struct, rename="pascal"):
     """The networks that a container is to be part of, by name."""
 
-    endpoints_config: dict[str, dict[str, Any] | None] | None = None
+    endpoints_config: dict[str, EndpointSettings | None] | None = None
 
 
 class CreateBody(ContainerConfig, rename="pascal"):

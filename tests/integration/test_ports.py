@@ -319,13 +319,26 @@ class AddressTests(PortsCase):
 
 class FixedAddressTests(PortsCase):
     def test_not_on_the_default_bridge(self) -> None:
-        done = self.server.run("run", "--name", "fixed", "--ip", "10.9.9.9", "busybox", "true")
+        done = self.server.run("run", "--ip", "10.9.9.9", "busybox", "true")
         self.assertEqual(done.returncode, 125)
-        self.assertIn(b"user specified IP address is supported on user defined", done.stderr)
-        state = self.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "fixed")
-        self.assertEqual(state.strip(), "created 128")
+        self.assertIn(b"user-specified IP address is supported on user-defined", done.stderr)
+        self.assertIn(b"no configured subnet contains IP address 10.9.9.9", done.stderr)
         done = self.server.run("create", "--ip", "nope", "busybox", "true")
-        self.assertIn(b"invalid IPv4 address: nope", done.stderr)
+        self.assertIn(b'ParseAddr("nope"): unable to parse IP', done.stderr)
+
+    def test_link_local_ones_are_given(self) -> None:
+        wanted = ("--link-local-ip", "169.254.9.9")
+        found = self.ok("run", "--rm", *wanted, "busybox", "ip", "-o", "-4", "addr", "show", "eth0")
+        self.assertIn("169.254.9.9/16", found)
+        self.assertEqual(len(found.splitlines()), 2)
+
+    def test_a_network_that_is_not_there(self) -> None:
+        done = self.server.run("run", "--name", "lost", "--network", "nosuch", "busybox", "true")
+        self.assertEqual(done.returncode, 125)
+        text = b"failed to set up container networking: network nosuch not found"
+        self.assertIn(text, done.stderr)
+        state = self.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "lost")
+        self.assertEqual(state.strip(), "created 128")
 
 
 class BesideDockerdTests(PortsCase):

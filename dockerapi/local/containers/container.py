@@ -5,6 +5,7 @@ Rule: whatever changes a container holds its lock; whoever only reads needs none
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 
 from dockerapi.local.containers.mounts.point import MountPoint
-from dockerapi.model.containers import ContainerConfig, HostConfig
+from dockerapi.model.containers import ContainerConfig, EndpointSettings, HostConfig
 
 if TYPE_CHECKING:
     from dockerapi.local.containers.health.health import Health
@@ -98,6 +99,7 @@ class Container:
     :ivar owner: who made it, as the log writes a principal.
     :ivar image: the id of its image (``sha256:...``).
     :ivar body: the body of its ContainerCreate, as received.
+    :ivar endpoints: what the body wants of networks, by their names.
     :ivar config: the body's container part, merged with its image's.
     :ivar host_config: the body's `HostConfig`.
     :ivar sandbox: its network namespace and endpoints while it runs.
@@ -123,6 +125,7 @@ class Container:
     body: bytes
     config: ContainerConfig
     host_config: HostConfig
+    endpoints: Mapping[str, EndpointSettings] = attrs.field(factory=dict)
     state: State = attrs.field(factory=State)
     sandbox: Sandbox | None = None
     lock: DeferredLock = attrs.field(factory=DeferredLock)

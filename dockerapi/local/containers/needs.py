@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dockerapi.local.containers.creation.endpoints import Network
 from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.local.volumes.catalogue import Wanted
 from dockerapi.local.volumes.volume import Volume
@@ -40,11 +41,12 @@ class Networks(Protocol):
         hostname: str,
         ports: Sequence[PortRequest] = (),
         mac: str = "",
+        link_local: Sequence[str] = (),
     ) -> Sandbox: ...
     async def disconnect(self, container_id: str) -> None: ...  # noqa: D102
     async def reconcile(self, living: Collection[str]) -> None: ...  # noqa: D102
     def leaving(self, container_id: str) -> None: ...  # noqa: D102
-    def identity(self, mode: str) -> str: ...  # noqa: D102
+    def find(self, reference: str) -> Network | None: ...  # noqa: D102
     def share(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
     def sandbox(self, container_id: str) -> Sandbox | None: ...  # noqa: D102
 

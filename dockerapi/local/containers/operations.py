@@ -19,8 +19,8 @@ from dockerapi.local.containers.creation.creation import (
     check_platform,
     new_container,
 )
+from dockerapi.local.containers.creation.endpoints import check_endpoints
 from dockerapi.local.containers.creation.names import choose_name
-from dockerapi.local.containers.creation.networking import check_addresses
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.life.lifecycle import Lifecycle
@@ -29,7 +29,7 @@ from dockerapi.local.containers.links import resolve_links, without
 from dockerapi.local.containers.logs.options import with_default
 from dockerapi.local.containers.mounts.parsing import check_sources, parse_mounts
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
-from dockerapi.local.containers.needs import Images
+from dockerapi.local.containers.needs import Images, Networks
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime.cgroups import cgroup_path
 from dockerapi.local.containers.runtime.joining import resolve_joined
@@ -75,6 +75,7 @@ class Operations:
         listing: Listing,
         sizes: ContainerSizes,
         images: Images,
+        networks: Networks,
         volumes: VolumeMounts,
         log: LogConfig,
     ) -> None:
@@ -89,6 +90,7 @@ class Operations:
         self._sizes = sizes
         self._inspection = Inspection(registry, places, sizes)
         self._images = images
+        self._networks = networks
         self._volumes = volumes
 
     def register(self, engine: Engine) -> None:
@@ -126,7 +128,7 @@ class Operations:
             runtimes.check(host.runtime)
             host.runtime = host.runtime or (runtimes.default.name if runtimes.default else "")
         check_body(request.body.container_config(), host, job.version)
-        check_addresses(request.body)
+        check_endpoints(request.body, self._networks.find, job.version)
         await in_thread(check_sources, host)
         # Nothing is awaited from here on until the registry knows that the image is used.
         image = await self._images.resolve(request.body.image)
@@ -137,7 +139,7 @@ class Operations:
         resolve_links(host, self._registry)
         name = name or choose_name(self._registry.taken)
         container, warnings = new_container(
-            request, image, name, str(job.principal), cgroup_support()
+            request, image, name, str(job.principal), cgroup_support(), job.version
         )
         with self._registry.making(container):
             try:

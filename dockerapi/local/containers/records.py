@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import Conflict
 from dockerapi.local.containers.container import Container, State, Status
+from dockerapi.local.containers.creation.endpoints import stored_endpoints
 from dockerapi.local.containers.mounts.parsing import parse_mounts
 from dockerapi.local.containers.mounts.point import BIND, TMPFS, VOLUME, MountPoint
 from dockerapi.model.containers import ContainerConfig, HostConfig
@@ -149,6 +150,7 @@ def _container(row: tuple[Any, ...], mounts: Iterable[str]) -> Container:
         body=body,
         config=merged,
         host_config=host,
+        endpoints=stored_endpoints(body),
         mounts=tuple(msgspec.json.decode(mount, type=MountPoint) for mount in mounts)
         or _binds_and_tmpfs(host),
         state=State(

@@ -121,6 +121,7 @@ class Containers:
             self.listing,
             self.sizes,
             images,
+            networks,
             mounts,
             settings.log,
         )
@@ -174,8 +175,8 @@ class Containers:
         for container in self.registry:
             container.linked = linked(container, links_of(container, self.registry))
             if container.state.started_at:
-                mode = container.host_config.network_mode
-                container.network_id = self._networks.identity(mode)
+                network = self._networks.find(container.host_config.network_mode)
+                container.network_id = network.id if network is not None else ""
             await self.lifecycle.resume(container)
 
     async def stop(self) -> None:

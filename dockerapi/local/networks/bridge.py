@@ -199,14 +199,25 @@ class Bridge:
             raise
         return Prepared(sandbox, path, address, mac, interface)
 
-    async def with_mac(self, sandbox: Sandbox, mac: str) -> Sandbox:
-        """Give the link of a sandbox another hardware address; raise `EngineError`."""
+    async def adjust(self, sandbox: Sandbox, mac: str, link_local: Sequence[str]) -> Sandbox:
+        """Give the link of a sandbox another hardware address, and more addresses.
+
+        An empty `mac` leaves its own; raises `EngineError` for what the kernel refuses.
+        """
+        plumbing, path = self._plumbing, sandbox.path
+        if path is None:
+            return sandbox
         try:
-            if sandbox.path is not None:
-                await submit(self._thread, self._plumbing.set_mac, sandbox.path, mac)
+            if mac:
+                await submit(self._thread, plumbing.set_mac, path, mac)
         except OSError as error:
             raise EngineError(f"cannot set the MAC address {mac}: {error.strerror}") from error
-        endpoints = tuple(attrs.evolve(one, mac=mac) for one in sandbox.endpoints)
+        try:
+            if link_local:
+                await submit(self._thread, plumbing.add_link_local, path, link_local)
+        except OSError as error:
+            raise EngineError(f"cannot add link-local addresses: {error.strerror}") from error
+        endpoints = tuple(attrs.evolve(one, mac=mac or one.mac) for one in sandbox.endpoints)
         return attrs.evolve(sandbox, endpoints=endpoints)
 
     def release(self, addresses: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any
 
 import attrs
@@ -229,17 +229,15 @@ def delete_link(index: int) -> Any:
     return prepared(message, _DELLINK, _ACKED)
 
 
-def new_address(index: int, address: IPv4Interface) -> Any:
-    """Give the link `index` an address with its broadcast address."""
+def new_address(index: int, address: IPv4Interface | IPv6Interface) -> Any:
+    """Give the link `index` an address, one of IPv4 with its broadcast address."""
     message = ifaddrmsg()
-    message["family"] = socket.AF_INET
+    message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
     message["prefixlen"] = address.network.prefixlen
     message["index"] = index
-    message["attrs"] = [
-        ["IFA_LOCAL", str(address.ip)],
-        ["IFA_ADDRESS", str(address.ip)],
-        ["IFA_BROADCAST", str(address.network.broadcast_address)],
-    ]
+    message["attrs"] = [["IFA_LOCAL", str(address.ip)], ["IFA_ADDRESS", str(address.ip)]]
+    if address.version == 4:
+        message["attrs"].append(["IFA_BROADCAST", str(address.network.broadcast_address)])
     return prepared(message, _NEWADDR, _NEW)
 
 

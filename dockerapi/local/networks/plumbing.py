@@ -9,8 +9,9 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Collection, Mapping
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import IPv4Interface, IPv4Network, ip_interface
 from pathlib import Path
 
 import attrs
@@ -32,6 +33,8 @@ PREFIX = "veth"
 _LOOPBACK = 1
 _INSIDE = "eth0"
 _SYS = Path("/proc/sys/net")
+#: The lengths of the networks in which link-local addresses are, by IP's version.
+_LINK_LOCAL = {4: 16, 6: 64}
 #: How often, and after which pause in seconds, a link is asked whether it carries packets.
 _PATIENCE, _PAUSE = 100, 0.001
 
@@ -158,14 +161,16 @@ class Plumbing:
 
     def set_mac(self, pin: Path, mac: str) -> None:
         """Give the eth0 of a namespace another hardware address."""
-        inside = in_namespace(pin, Netlink)
-        try:
-            link = inside.link(_INSIDE)
-            if link is None:
-                raise OSError(errno.ENODEV, "the container's end of the link vanished", str(pin))
-            inside.execute(netlink.set_link(link.index, mac=mac))
-        finally:
-            inside.close()
+        with _inside(pin) as (kernel, index):
+            kernel.execute(netlink.set_link(index, mac=mac))
+
+    def add_link_local(self, pin: Path, addresses: Collection[str]) -> None:
+        """Give the eth0 of a namespace more addresses, of IPv4 or IPv6."""
+        with _inside(pin) as (kernel, index):
+            for address in addresses:
+                plain = ip_interface(address)
+                length = _LINK_LOCAL[plain.version]
+                kernel.execute(netlink.new_address(index, ip_interface(f"{plain.ip}/{length}")))
 
     def remove(self, names: Mapping[str, Collection[str]]) -> None:
         """Let go of the namespaces `names`, given with their links, which die with them."""
@@ -218,6 +223,19 @@ class Plumbing:
             # It died with its namespace in the meantime.
             if error.errno != errno.ENODEV:
                 raise
+
+
+@contextmanager
+def _inside(pin: Path) -> Iterator[tuple[Netlink, int]]:
+    """Give a socket in the namespace `pin`, and the index of its eth0."""
+    kernel = in_namespace(pin, Netlink)
+    try:
+        link = kernel.link(_INSIDE)
+        if link is None:
+            raise OSError(errno.ENODEV, "the container's end of the link vanished", str(pin))
+        yield kernel, link.index
+    finally:
+        kernel.close()
 
 
 def _wait_until_running(kernel: Netlink, name: str) -> None:

@@ -154,12 +154,13 @@ class Networks:
         hostname: str,
         ports: Sequence[PortRequest] = (),
         mac: str = "",
+        link_local: Sequence[str] = (),
     ) -> Sandbox:
         """Give a container its sandbox and return it; the one that it has, where that still is.
 
         `mode` is ``none``, ``host``, or ``default`` or ``bridge`` (the bridge's id, too); `name`
         and `hostname` are the container's; `ports` are published where the network has addresses,
-        and its link has the hardware address `mac` there.
+        and its link has the hardware address `mac` and the addresses `link_local` there.
         Raises `NotFound` for another network, `EngineError` with a remedy where the host lacks
         something, and in dockerd's words where a port cannot be published.
         """
@@ -177,8 +178,8 @@ class Networks:
         sandbox = _sandbox(container_id, name, network, prepared)
         sandbox = attrs.evolve(sandbox, host=self._host_address())
         try:
-            if mac and sandbox.address and self._bridge is not None:
-                sandbox = await self._bridge.with_mac(sandbox, mac)
+            if (mac or link_local) and sandbox.address and self._bridge is not None:
+                sandbox = await self._bridge.adjust(sandbox, mac, link_local)
             if ports and sandbox.address and self._publisher is not None:
                 sandbox = await self._publisher.hold(sandbox, ports)
             await self._save(sandbox)
@@ -213,12 +214,12 @@ class Networks:
             except Exception:
                 self.log.failure("the sandbox of {id} is still there", id=one)
 
-    def identity(self, mode: str) -> str:
-        """Return the id of the network that a mode names; empty for none."""
-        try:
-            return self._find(mode).id
-        except NotFound:
-            return ""
+    def find(self, reference: str) -> NetworkRecord | None:
+        """Return the network with this name or id; None where there is none."""
+        for network in self._networks.values():
+            if reference in (network.name, network.id):
+                return network
+        return None
 
     def views(self) -> list[NetworkView]:
         """Return every network as the API tells of it."""
@@ -285,11 +286,10 @@ class Networks:
         return {one.interface for one in self._endpoints() if one.interface}
 
     def _find(self, mode: str) -> NetworkRecord:
-        wanted = "bridge" if mode in ("", "default") else mode
-        for network in self._networks.values():
-            if wanted in (network.name, network.id):
-                return network
-        raise NotFound(f"network {mode} not found")
+        network = self.find("bridge" if mode in ("", "default") else mode)
+        if network is None:
+            raise NotFound(f"network {mode} not found")
+        return network
 
     async def _forget(self, containers: list[str]) -> None:
         """Take down the sandboxes of `containers`; what they had is free then."""

@@ -18,9 +18,13 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.creation.endpoints import (
+    checked_mac,
+    endpoint_warnings,
+    stored_endpoints,
+)
 from dockerapi.local.containers.creation.networking import (
     check_networking,
-    checked_mac,
     exposed_with_bindings,
     network_warnings,
 )
@@ -67,7 +71,12 @@ _HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "
 
 
 def new_container(
-    request: CreateRequest, image: Image, name: str, owner: str, support: CgroupSupport
+    request: CreateRequest,
+    image: Image,
+    name: str,
+    owner: str,
+    support: CgroupSupport,
+    version: Version = NEWEST,
 ) -> tuple[Container, list[str]]:
     """Return the container that `request` asks for, and warnings.
 
@@ -84,7 +93,7 @@ def new_container(
     host, warnings = adapt_resources(host, support)
     host = _with_defaults(host, support)
     config.exposed_ports = exposed_with_bindings(config, host)
-    config.mac_address = checked_mac(request.body)
+    config.mac_address = checked_mac(request.body, version)
     if not config.hostname:
         config.hostname = gethostname() if host.network_mode == "host" else identity[:12]
     container = Container(
@@ -96,6 +105,7 @@ def new_container(
         body=request.received,
         config=config,
         host_config=host,
+        endpoints=stored_endpoints(request.received),
     )
     return container, warnings + list(_ignored(container, request.body))
 
@@ -242,21 +252,7 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     yield from network_warnings(host)
     for option in SecurityOptions.parse(host.security_opt or ()).ignored:
         yield _without_effect(f"HostConfig.SecurityOpt {option}")
-    yield from _ignored_endpoints(host, body)
-
-
-#: Members of EndpointsConfig that count: addresses are refused when the container starts.
-_HONOURED = ("MacAddress", "IPAMConfig")
-
-
-def _ignored_endpoints(host: HostConfig, body: CreateBody) -> Iterator[str]:
-    networking = body.networking_config
-    endpoints = (networking.endpoints_config if networking is not None else None) or {}
-    for network, endpoint in endpoints.items():
-        if network not in (host.network_mode, "default"):
-            yield _without_effect(f"NetworkingConfig.EndpointsConfig {network}")
-        elif any(value for name, value in (endpoint or {}).items() if name not in _HONOURED):
-            yield _without_effect(f"NetworkingConfig.EndpointsConfig settings of {network}")
+    yield from endpoint_warnings(body)
 
 
 def _without_effect(name: str) -> str:

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 
 from dockerapi.local.containers.cdi.edits import give_devices
 from dockerapi.local.containers.container import Container
-from dockerapi.local.containers.creation.networking import check_default_bridge
+from dockerapi.local.containers.creation.endpoints import check_start, link_local
 from dockerapi.local.containers.links import followers, linked, links_of, running_links
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Networks
@@ -133,18 +133,21 @@ class Starter:
     async def _connect(self, container: Container) -> Sandbox:
         """Give the container a sandbox of its own."""
         config, host = container.config, container.host_config
-        check_default_bridge(container.body, host.network_mode)
+        mode = "none" if config.network_disabled else host.network_mode
+        if not config.network_disabled:
+            check_start(mode, container.endpoints, self._networks.find)
         container.sandbox = await self._networks.connect(
             container.id,
-            "none" if config.network_disabled else host.network_mode,
+            mode,
             name=container.name,
             hostname=config.hostname,
             ports=requested_ports(
                 config.exposed_ports or (), host.port_bindings, host.publish_all_ports
             ),
             mac=config.mac_address.lower().replace("-", ":"),
+            link_local=link_local(container.endpoints),
         )
-        container.network_id = self._networks.identity(host.network_mode)
+        container.network_id = container.sandbox.endpoints[0].network_id
         return container.sandbox
 
     async def _tell_followers(self, container: Container) -> None:

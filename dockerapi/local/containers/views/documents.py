@@ -15,7 +15,12 @@ from dockerapi.local.containers.runtime.rootfs import Directories
 from dockerapi.local.containers.security.apparmor import shown_profile
 from dockerapi.local.containers.views.ports import port_map, port_rows
 from dockerapi.local.networks.sandbox import Endpoint
-from dockerapi.model.containers import ContainerConfig, HostConfig, to_api
+from dockerapi.model.containers import (
+    ContainerConfig,
+    EndpointSettings,
+    HostConfig,
+    to_api,
+)
 from dockerapi.model.timestamps import NANOSECONDS, rfc3339
 
 #: Go's zero time.
@@ -158,22 +163,36 @@ def network_document(container: Container) -> dict[str, Any]:
 
 def networks_document(container: Container) -> dict[str, Any]:
     """Return the specification's `EndpointSettings` by network; empty ones while it is down."""
-    sandbox = container.sandbox
+    sandbox, wanted = container.sandbox, container.endpoints
     if sandbox is not None:
-        return {endpoint.network: _endpoint(endpoint) for endpoint in sandbox.endpoints}
+        return {
+            endpoint.network: _endpoint(
+                endpoint, wanted.get(endpoint.network) or wanted.get(endpoint.network_id)
+            )
+            for endpoint in sandbox.endpoints
+        }
     mode = container.host_config.network_mode
     if mode.startswith("container:"):
         return {}
-    return {mode: _endpoint(Endpoint(mode, container.network_id, "", container.name))}
-
-
-def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    # A MAC address that is wanted is told until the container first has one.
+    mac = container.config.mac_address if not container.network_id else ""
     return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "DriverOpts": None,
-        "GwPriority": 0,
+        name: _endpoint(
+            Endpoint(name, container.network_id, "", container.name, mac=mac), wanted.get(name)
+        )
+        for name in wanted or (mode,)
+    }
+
+
+def _endpoint(endpoint: Endpoint, wanted: EndpointSettings | None) -> dict[str, Any]:
+    wanted = wanted or EndpointSettings()
+    addresses = wanted.ipam_config
+    return {
+        "IPAMConfig": _compact(to_api(addresses)) if addresses is not None else None,
+        "Links": wanted.links,
+        "Aliases": wanted.aliases,
+        "DriverOpts": wanted.driver_opts,
+        "GwPriority": wanted.gw_priority,
         "NetworkID": endpoint.network_id,
         "EndpointID": endpoint.id,
         "Gateway": endpoint.gateway,

@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.creation.networking import (
     check_networking,
-    checked_mac,
     exposed_with_bindings,
     network_warnings,
 )
@@ -40,7 +39,6 @@ class CheckTests(SynchronousTestCase):
             ({}, {"Hostname": "h"}, "hostname and the network mode"),
             ({"Dns": ["192.0.2.1"]}, {}, "dns and the network mode"),
             ({"ExtraHosts": ["a:192.0.2.1"]}, {}, "custom host-to-IP mapping and the network mode"),
-            ({}, {"MacAddress": "02:42:00:00:00:01"}, "mac-address and the network mode"),
             ({"PublishAllPorts": True}, {}, "port publishing and the container type network mode"),
             ({}, {"ExposedPorts": {"80": {}}}, "port exposing and the container type network mode"),
         ):
@@ -54,7 +52,6 @@ class CheckTests(SynchronousTestCase):
         host = {"NetworkMode": "host"}
         self.assertEqual(self.check(host, Hostname="h"), "")
         self.assertIn("host type networking", self.check({**host, "Links": ["a:b"]}))
-        self.assertIn("mac-address", self.check(host, MacAddress="02:42:00:00:00:01"))
         self.assertIn("UTS mode", self.check({"UTSMode": "host"}, Hostname="h"))
 
     def test_ports(self) -> None:
@@ -85,12 +82,3 @@ class ChangeTests(SynchronousTestCase):
         request = body({"NetworkMode": "host", "PublishAllPorts": True})
         assert request.host_config is not None
         self.assertEqual(len(list(network_warnings(request.host_config))), 1)
-
-    def test_hardware_addresses(self) -> None:
-        self.assertEqual(checked_mac(body()), "")
-        own, other = "02:42:00:00:00:01", "02-42-00-00-00-02"
-        self.assertEqual(checked_mac(body(MacAddress=own)), own)
-        endpoints = {"EndpointsConfig": {"bridge": {"MacAddress": other}}}
-        self.assertEqual(checked_mac(body(NetworkingConfig=endpoints)), other)
-        for wrong in ("x", "02:42", "02:42-00:00:00:01", f"{own}\n"):
-            self.assertRaises(InvalidParameter, checked_mac, body(MacAddress=wrong))

@@ -1,4 +1,4 @@
-"""Reading short messages from pipes, and waiting for room in them, in the reactor.
+"""Pipes: opening them, reading short messages, and waiting for room, in the reactor.
 
 Rule: what is read is bounded; descriptors stay their caller's.
 """
@@ -6,7 +6,8 @@ Rule: what is read is bounded; descriptors stay their caller's.
 from __future__ import annotations
 
 import os
-from typing import cast
+from contextlib import ExitStack
+from typing import IO, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
@@ -15,6 +16,15 @@ from zope.interface import implementer
 
 #: The longest line that is read, in bytes.
 LINE_LIMIT = 65536
+
+
+def open_pipe(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Return a pipe's reading and writing end, closed with `stack` where they are not before."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    return (
+        stack.enter_context(open(reading, "rb", buffering=0)),
+        stack.enter_context(open(writing, "wb", buffering=0)),
+    )
 
 
 def read_line(descriptor: int) -> Deferred[bytes]:

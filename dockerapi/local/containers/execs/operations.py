@@ -125,6 +125,9 @@ class Execs:
             await beginning.addTimeout(PATIENCE, self._clock)
         except DeferredTimeout:
             raise EngineError("timeout waiting for exec session ready") from None
+        if found.running and not found.config.tty:
+            # Nothing has a size; as in dockerd that is no error.
+            return None
         watch = self._processes.watch(found)
         if not found.running or not await resize(watch, request.height, request.width):
             raise Conflict(f"exec process {found.id} is not running")

@@ -1,4 +1,4 @@
-"""The process of an exec: described, made through a conmon of its own, followed to its end.
+"""The process of an exec: described, made, followed to its end.
 
 Rule: it is told of in order: its code can be read, then its event comes, then its waiters wake.
 Whoever asked for it may leave at any moment: it is made and followed all the same.
@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.execs import direct, monitored
 from dockerapi.local.containers.execs.exec import Exec
+from dockerapi.local.containers.execs.monitored import watch
+from dockerapi.local.containers.execs.running import Running
 from dockerapi.local.containers.execs.silence import why_not
-from dockerapi.local.containers.runtime.conmon import RuntimeFailed, Watch, launch
-from dockerapi.local.containers.runtime.monitor import UNKNOWN_CODE, read_end, until_ended
+from dockerapi.local.containers.runtime.conmon import RuntimeFailed, Watch
+from dockerapi.local.containers.runtime.monitor import UNKNOWN_CODE
 from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.containers.runtime.runtime import plain
 from dockerapi.local.containers.runtime.spec import environment, merge_environment, process_spec
@@ -35,6 +39,8 @@ from dockerapi.local.host.threads import in_thread
 
 #: crun's words where a working directory cannot be entered.
 _CRUN_CHDIR = re.compile(r"^chdir `(.*)`: (.*)$")
+#: How long after its end the output of an exec may be open, in seconds (as dockerd).
+LINGER = 2.0
 #: The exit code of what is there and cannot be run.
 _CANNOT_RUN = 126
 
@@ -59,19 +65,12 @@ class ExecProcesses:
         for task in tuple(self._tasks):
             task.cancel()
 
-    def watch(self, found: Exec, *, stdin: bool = False) -> Watch:
-        """Return what conmon is, or was, told of an exec."""
-        directory = self._places.directories(found.container).run / "execs" / found.id
-        return Watch(
-            container_id=found.container.id,
-            name=found.container.name,
-            bundle=directory,
-            directory=directory,
-            terminal=found.config.tty,
-            stdin=stdin,
-            stdin_once=not found.config.tty,
-            process=directory / "process.json",
-        )
+    def watch(self, found: Exec) -> Watch:
+        """Return what the conmon of an exec is told by; it has one only with a terminal."""
+        return watch(found, self._directory(found))
+
+    def _directory(self, found: Exec) -> Path:
+        return self._places.directories(found.container).run / "execs" / found.id
 
     async def run(
         self, found: Exec, tools: Tools, size: tuple[int, int] | None, *, attached: bool
@@ -89,18 +88,17 @@ class ExecProcesses:
     async def _make(
         self, found: Exec, tools: Tools, size: tuple[int, int] | None, *, attached: bool
     ) -> None:
-        watch = self.watch(found, stdin=found.config.attach_stdin and attached)
         try:
-            await in_thread(self._write_process, found, size, watch)
-            await self._launch(found, watch, tools, attached=attached)
+            process = await in_thread(self._describe, found, size)
+            running = await self._launch(found, process, tools, attached=attached)
+            self._begun(found, running)
         except CancelledError:
-            # The server stops; what conmon makes of it runs on.
+            # The server stops; what is made of it runs on.
             self._never_ran(found, _CANNOT_RUN)
             raise
         except Exception as error:
             failed = await self._failed(found, error)
             self._never_ran(found, failed.exit_code)
-            await in_thread(shutil.rmtree, watch.directory, True)
             raise failed from error
 
     async def _failed(self, found: Exec, error: Exception) -> ExecFailed:
@@ -129,38 +127,42 @@ class ExecProcesses:
         why = why_not(container.state.pid, found.command[0], variables, workdir)
         return error if why is None else RuntimeFailed(why)
 
-    async def _launch(self, found: Exec, watch: Watch, tools: Tools, *, attached: bool) -> None:
-        monitored = await launch(
-            watch,
-            tools.conmon,
-            tools.runtime_of(found.container.id),
-            attach=(lambda: found.hub.connect(watch.attach_socket)) if attached else None,
-        )
-        with suppress(EngineError, OSError):
-            # It may have ended already; its monitor tells.
-            found.pidfd = open_process(monitored.pid)
-        found.begin(monitored.pid)
-        conmon = Deferred.fromCoroutine(monitored.conmon.wait())
-        watching = Deferred.fromCoroutine(
-            self._follow(found, watch, conmon.addCallback(lambda _: None))
-        )
-        watching.addErrback(self._lost, found)
-        self._keep(watching)
+    async def _launch(
+        self, found: Exec, process: Mapping[str, Any], tools: Tools, *, attached: bool
+    ) -> Running:
+        runtime = tools.runtime_of(found.container.id)
+        stdin = found.config.attach_stdin and attached
+        if runtime.tells_pipes and not found.config.tty:
+            hub = found.hub if attached else None
+            return await direct.launch(runtime, found.container.id, process, hub, stdin=stdin)
+        told = watch(found, self._directory(found), stdin=stdin)
+        return await monitored.launch(found, told, tools, process, self._clock, attached=attached)
 
-    async def _follow(self, found: Exec, watch: Watch, conmon: Deferred[None]) -> None:
+    def _begun(self, found: Exec, running: Running) -> None:
+        """Record that the process of an exec exists, and follow it."""
+        with suppress(EngineError, OSError):
+            # It may have ended already; who waits for it tells.
+            found.pidfd = open_process(running.pid)
+        found.begin(running.pid)
+        following = Deferred.fromCoroutine(self._follow(found, running))
+        following.addErrback(self._lost, found)
+        self._keep(following)
+
+    async def _follow(self, found: Exec, running: Running) -> None:
         """Wait for the end of a process that runs, and record it."""
         pidfd = found.pidfd
-        if pidfd is None:
-            await conmon
-            end = read_end(watch.exit_file, watch.oom_file, None, time.time_ns())
-        else:
-            try:
-                end = await until_ended(pidfd, conmon, watch.exit_file, watch.oom_file, self._clock)
-            finally:
-                found.pidfd = None
+        try:
+            code = await running.end(pidfd)
+        finally:
+            found.pidfd = None
+            if pidfd is not None:
                 os.close(pidfd)
-        self._end(found, end.code)
-        await in_thread(shutil.rmtree, watch.directory, True)
+        self._end(found, code)
+        # What it started may still write; its clients have had what was in the pipes by then.
+        while found.hub.connected:
+            await deferLater(self._clock, LINGER)
+            if not found.hub.stalled:
+                found.hub.close()
 
     def _lost(self, failure: Failure, found: Exec) -> None:
         """Record the end of an exec that cannot be followed, unless nobody wants to any more."""
@@ -185,8 +187,8 @@ class ExecProcesses:
         if found.id in found.container.exec_ids:
             found.container.exec_ids.remove(found.id)
 
-    def _write_process(self, found: Exec, size: tuple[int, int] | None, watch: Watch) -> None:
-        """Write the OCI process of an exec; blocks for small files."""
+    def _describe(self, found: Exec, size: tuple[int, int] | None) -> dict[str, Any]:
+        """Return the OCI process of an exec; blocks for small files."""
         container, config = found.container, found.config
         root = self._places.directories(container).merged
         workdir = config.working_dir or container.config.working_dir or "/"
@@ -202,8 +204,7 @@ class ExecProcesses:
         process["terminal"] = config.tty
         if config.tty and size:
             process["consoleSize"] = {"height": size[0], "width": size[1]}
-        watch.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (watch.directory / "process.json").write_bytes(msgspec.json.encode(process))
+        return process
 
 
 class ExecFailed(InvalidParameter):

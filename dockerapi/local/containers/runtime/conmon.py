@@ -11,16 +11,16 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import TypeVar, cast
 
 import attrs
 import msgspec
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime.runtime import Runtime
-from dockerapi.local.host.pipes import read_line
+from dockerapi.local.host.pipes import open_pipe, read_line
 from dockerapi.local.host.spawn import Process, child_environment, memory_file, written
 from dockerapi.local.host.syscalls import StrPath
 
@@ -29,6 +29,8 @@ OOM_SCORE_ADJ = -999
 #: How long a runtime may take to make a process, in seconds: one that hangs must not keep a
 #: container's lock for ever.
 PATIENCE = 120.0
+
+T = TypeVar("T")
 
 
 class RuntimeFailed(EngineError):
@@ -160,9 +162,9 @@ async def launch(
     watch.prepare()
     with ExitStack() as stack:
         errors = memory_file(stack, "conmon")
-        told, line = _pipe(stack)
-        start, go = _pipe(stack)
-        ready, socket_is_there = _pipe(stack)
+        told, line = open_pipe(stack)
+        start, go = open_pipe(stack)
+        ready, socket_is_there = open_pipe(stack)
         argv = watch.argv(conmon, runtime)
         variables = {
             **(child_environment() if env is None else env),
@@ -187,21 +189,23 @@ async def launch(
         # conmon waits for this, so that its parent can first put it where it belongs.
         with suppress(BrokenPipeError):
             os.write(go.fileno(), b"0")
-            if attach is not None and await _word(ready.fileno(), process):
+            if attach is not None and (await in_time(read_line(ready.fileno()), process)) != b"":
                 attach()
                 os.write(go.fileno(), b"0")
         go.close()
-        said = await _word(told.fileno(), process)
+        said = await in_time(read_line(told.fileno()), process)
         pid = _pid_of(said, errors)
-    _protect(process.pid)
+    protect(process.pid)
     return Monitored(pid, process)
 
 
-async def _word(pipe: int, process: Process) -> bytes:
-    """Return the line that conmon says; raise `RuntimeFailed` where it takes too long."""
+async def in_time(waiting: Deferred[T], process: Process) -> T:
+    """Return what `waiting` brings of `process`, which is a runtime or runs one.
+
+    Where it takes longer than `PATIENCE`, both are killed and `RuntimeFailed` is raised.
+    """
     from twisted.internet import reactor
 
-    waiting = read_line(pipe)
     waiting.addTimeout(PATIENCE, cast(IReactorTime, reactor))
     try:
         return await waiting
@@ -211,7 +215,7 @@ async def _word(pipe: int, process: Process) -> bytes:
 
 
 def _kill(process: Process) -> None:
-    """Kill conmon and the runtime that it waits for."""
+    """Kill a runtime, or conmon and the runtime that it waits for."""
     with suppress(OSError):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         for child in children.split():
@@ -219,7 +223,7 @@ def _kill(process: Process) -> None:
     process.send(signal.SIGKILL)
 
 
-def _protect(pid: int) -> None:
+def protect(pid: int) -> None:
     """Make the kernel spare the monitor; done after the runtime's start, which would inherit it."""
     with suppress(OSError):
         _write(f"/proc/{pid}/oom_score_adj", str(OOM_SCORE_ADJ))
@@ -246,12 +250,3 @@ def _pid_of(said: bytes, errors: int) -> int:
 class _Said(msgspec.Struct):
     data: int
     message: str = ""
-
-
-def _pipe(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
-    """Return a pipe's two ends, closed with `stack` where they are not before."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    return (
-        stack.enter_context(open(reading, "rb", buffering=0)),
-        stack.enter_context(open(writing, "wb", buffering=0)),
-    )

@@ -109,6 +109,14 @@ class Runtime:
         return self.kind == "crun"
 
     @property
+    def tells_pipes(self) -> bool:
+        """Whether what it writes to its pid file and its log may be written to pipes.
+
+        runc renames its pid file into place.
+        """
+        return self.kind == "crun"
+
+    @property
     def global_arguments(self) -> tuple[str, ...]:
         """What stands before every command."""
         return (f"--root={self.root}",)

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
 from zope.interface import implementer
 
-from dockerapi.wire.duplex import StreamAborted
+from dockerapi.local.containers.streams.sending import Sending
 
 #: How much conmon puts into a packet, after the byte that names its stream.
 _PAYLOAD = 8192
@@ -52,9 +51,8 @@ class AttachSocket:
         self._on_end = on_end
         self._paused = False
         self._closed = False
-        self._writable: Deferred[None] | None = None
-        self._sending = DeferredLock()
         self._socket = _connect(path)
+        self._sending = Sending(self, lambda data: self._socket.send(data[:_INPUT]), reactor)
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -97,9 +95,7 @@ class AttachSocket:
 
     def doWrite(self) -> None:
         """Wake the writer."""
-        self._reactor.removeWriter(self)
-        if self._writable is not None and not self._writable.called:
-            self._writable.callback(None)
+        self._sending.wake()
 
     def connectionLost(self, reason: object) -> None:
         """Take the reactor's word that the connection ended."""
@@ -118,37 +114,8 @@ class AttachSocket:
             self._reactor.addReader(self)
 
     async def send(self, data: bytes) -> None:
-        """Send input whole, one client's after the other's.
-
-        Raises `StreamAborted` where nobody takes it any more.
-        """
-        async with self._sending:
-            await self._send(data)
-
-    async def _send(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            if self._closed:
-                raise StreamAborted("the container has ended")
-            try:
-                sent = self._socket.send(view[:_INPUT])
-            except BlockingIOError:
-                await self._room()
-                continue
-            except OSError as error:
-                raise StreamAborted(f"the input is closed: {error}") from error
-            view = view[sent:]
-
-    async def _room(self) -> None:
-        """Return when the socket takes more; raises `StreamAborted` when it is closed."""
-        self._writable = Deferred()
-        self._reactor.addWriter(self)
-        try:
-            await self._writable
-        finally:
-            self._writable = None
-            if not self._closed:
-                self._reactor.removeWriter(self)
+        """Send input whole; raises `StreamAborted` where nobody takes it any more."""
+        await self._sending.send(data)
 
     def end_input(self) -> None:
         """Say that no more input comes; conmon closes it where it was told to."""
@@ -160,11 +127,11 @@ class AttachSocket:
         """Close the connection without a word to `on_end`."""
         if not self._closed:
             self._reactor.removeReader(self)
-            self._reactor.removeWriter(self)
-            self._closed = True
-            self._socket.close()
-            if self._writable is not None and not self._writable.called:
-                self._writable.errback(StreamAborted("the container has ended"))
+            self._sending.close(self._shut)
+
+    def _shut(self) -> None:
+        self._closed = True
+        self._socket.close()
 
     def _end(self) -> None:
         if not self._closed:

@@ -1,4 +1,4 @@
-"""A process' streams, shared: one connection to its monitor, any number of clients.
+"""A process' streams, shared: one connection to it or its monitor, any number of clients.
 
 Rule: what a client has not taken yet is bounded; past the bound reading stops, and with it the
 process at its next write, as under dockerd. A client that leaves lets the others go on.
@@ -7,8 +7,10 @@ process at its next write, as under dockerd. A client that leaves lets the other
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet
@@ -98,22 +100,57 @@ class Follower:
             waiting.callback(None)
 
 
+class Connection(Protocol):
+    """The way to a process' streams; reads its output from the start unless paused."""
+
+    def pause(self) -> None:
+        """Stop reading; soon the process stops at its next write."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send input whole; raises `StreamAborted` where nobody takes it any more."""
+        ...
+
+    def end_input(self) -> None:
+        """Say that no more input comes."""
+        ...
+
+    def close(self) -> None:
+        """Leave the streams, without a word to whoever gets the output."""
+        ...
+
+
+#: What a connection calls with the output of one turn: streams (1 or 2) with their bytes, in order.
+Output = Callable[[list[tuple[int, bytes]]], None]
+#: What a connection calls once, when there is no more output.
+End = Callable[[], None]
+
+
 class Hub:
     """The streams of one process; can be followed before it runs.
 
-    :ivar connected: whether there is a connection to its monitor.
+    :ivar connected: whether there is a connection to it, or to its monitor.
     """
 
     def __init__(self, reactor: IReactorFDSet) -> None:
         self._reactor = reactor
         self._followers: set[Follower] = set()
-        self._socket: AttachSocket | None = None
+        self._connection: Connection | None = None
         self._opened: list[Deferred[None]] = []
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection to the monitor."""
-        return self._socket is not None
+        """Whether there is a connection to the process, or to its monitor."""
+        return self._connection is not None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether someone has not taken enough yet for reading to go on."""
+        return any(each.full for each in self._followers)
 
     @property
     def followed(self) -> bool:
@@ -122,8 +159,12 @@ class Hub:
 
     def connect(self, path: Path) -> None:
         """Connect to the monitor's socket; harmless when connected. Raises OSError."""
-        if self._socket is None:
-            self._socket = AttachSocket(path, self._reactor, self._output, self._end)
+        self.join(partial(AttachSocket, path))
+
+    def join(self, connect: Callable[[IReactorFDSet, Output, End], Connection]) -> None:
+        """Connect to the process by `connect`; harmless when connected. Raises what that raises."""
+        if self._connection is None:
+            self._connection = connect(self._reactor, self._output, self._end)
             self._tell_opened()
 
     def follow(self, streams: Collection[int], *, framed: bool) -> Follower:
@@ -139,48 +180,48 @@ class Hub:
 
     def drained(self) -> None:
         """Read on where nobody holds the reading up."""
-        if self._socket is not None and not any(each.full for each in self._followers):
-            self._socket.resume()
+        if self._connection is not None and not self.stalled:
+            self._connection.resume()
 
     async def write(self, data: bytes) -> None:
         """Send input, once there is a process; raises `StreamAborted` when it has ended."""
-        if self._socket is None:
+        if self._connection is None:
             opened: Deferred[None] = Deferred()
             self._opened.append(opened)
             await opened
-        if self._socket is None:
+        if self._connection is None:
             raise StreamAborted("the container has ended")
-        await self._socket.send(data)
+        await self._connection.send(data)
 
     async def end_input(self) -> None:
         """Say that no more input comes, once there is a process."""
-        if self._socket is None:
+        if self._connection is None:
             opened: Deferred[None] = Deferred()
             self._opened.append(opened)
             await opened
-        if self._socket is not None:
-            self._socket.end_input()
+        if self._connection is not None:
+            self._connection.end_input()
 
     def drop_input(self) -> None:
         """End the input at once if there is a process: its one client has left."""
-        if self._socket is not None:
-            self._socket.end_input()
+        if self._connection is not None:
+            self._connection.end_input()
 
     def close(self) -> None:
-        """Leave the monitor and end everyone's view; the process runs on."""
-        if self._socket is not None:
-            self._socket.close()
+        """Leave the process and end everyone's view; it runs on."""
+        if self._connection is not None:
+            self._connection.close()
         self._end()
 
     def _output(self, pieces: list[tuple[int, bytes]]) -> None:
         # Whoever gets something may leave meanwhile.
         for follower in tuple(self._followers):
             follower.offer(pieces)
-            if follower.full and self._socket is not None:
-                self._socket.pause()
+            if follower.full and self._connection is not None:
+                self._connection.pause()
 
     def _end(self) -> None:
-        self._socket = None
+        self._connection = None
         followers, self._followers = self._followers, set()
         for follower in followers:
             follower.end()

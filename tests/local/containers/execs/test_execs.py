@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from twisted.internet.task import deferLater
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.execs import operations as execs
 from dockerapi.local.containers.execs import process as execprocess
+from dockerapi.local.containers.execs.direct import Direct
+from dockerapi.local.containers.execs.monitored import Watched
 from dockerapi.local.containers.health.probe import ExecProbe
+from dockerapi.local.containers.runtime.runtime import Runtime
+from dockerapi.local.containers.streams.hub import WAITING
 from dockerapi.model.execs import ExecCreateRequest
 from dockerapi.model.versions import Version
 from tests.local.containers.streams.support import Client, StreamsCase, until
@@ -27,6 +32,11 @@ class ExecTests(StreamsCase):
             await self.rig.job("ContainerStart", "cx")
         body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), **config}
         return str((await self.rig.job("ContainerExec", "cx", body=body))["Id"])
+
+    def files(self) -> list[Path]:
+        """Return what there is of execs in the container's directory."""
+        run = self.rig.layout.container_run(self.rig.containers.registry.get("cx").id)
+        return list((run / "execs").glob("*"))
 
     async def inspect(self, exec_id: str) -> dict[str, Any]:
         return dict(await self.rig.job("ExecInspect", exec_id))
@@ -136,10 +146,9 @@ class ExecTests(StreamsCase):
         )
 
     async def test_nothing_stays_of_an_exec(self) -> None:
-        exec_id = await self.make("true")
-        await self.start(exec_id, Client())
-        run = self.rig.layout.container_run(self.rig.containers.registry.get("cx").id)
-        await until(lambda: not Path(run / "execs" / exec_id).exists())
+        exec_id = await self.make("true", Tty=True)
+        await self.start(exec_id, Client(), Tty=True)
+        await until(lambda: not self.files())
         await self.fails(EngineError, self.rig.job("ExecResize", exec_id, query="h=1&w=1"))
 
     async def test_an_end_is_told_in_order(self) -> None:
@@ -266,8 +275,7 @@ class ExecTests(StreamsCase):
             self.assertEqual((await self.inspect(exec_id))["ExitCode"], code)
         container = self.rig.containers.registry.get("cx")
         self.assertEqual(container.exec_ids, [])
-        directory = self.rig.layout.container_run(container.id) / "execs"
-        await until(lambda: not os.listdir(directory))
+        await until(lambda: not self.files())
 
     async def test_what_the_host_refuses_ends_it(self) -> None:
         exec_id = await self.make("true")
@@ -275,7 +283,7 @@ class ExecTests(StreamsCase):
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        self.patch(self.execs._processes, "_write_process", full)
+        self.patch(self.execs._processes, "_describe", full)
         client = Client()
         await self.start(exec_id, client)
         self.assertIn(b"No space left on device", client.frames()[1])
@@ -286,7 +294,8 @@ class ExecTests(StreamsCase):
         async def lose(*_: object) -> None:
             raise ValueError("lost")
 
-        self.patch(execprocess, "until_ended", lose)
+        for way in (Direct, Watched):
+            self.patch(way, "end", lose)
         exec_id = await self.make("sleep", "0.2")
         await self.start(exec_id, Client())
         self.assertEqual((await self.inspect(exec_id))["ExitCode"], 255)
@@ -330,6 +339,93 @@ class ExecTests(StreamsCase):
             self.assertEqual((await self.inspect(exec_id))["ExitCode"], number % 100)
 
         await gatherResults([Deferred.fromCoroutine(one(number)) for number in range(200)])
-        execs = self.rig.layout.container_run(self.rig.containers.registry.get("cx").id) / "execs"
-        await until(lambda: not os.listdir(execs))
+        await until(lambda: not self.files())
         self.assertLess(len(os.listdir("/proc/self/fd")), descriptors + 10)
+
+
+class MonitoredExecTests(ExecTests):
+    """The same where the runtime cannot run an exec without conmon."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.patch(Runtime, "tells_pipes", False)
+
+
+class DirectExecTests(StreamsCase):
+    """What only execs without conmon do."""
+
+    make, start, inspect = ExecTests.make, ExecTests.start, ExecTests.inspect
+
+    async def test_output_of_what_it_left_running_comes_for_a_while(self) -> None:
+        exec_id = await self.make("sh", "-c", "(busybox usleep 300000; echo late) & echo now")
+        client = Client()
+        await self.start(exec_id, client)
+        self.assertEqual(client.frames(), {1: b"now\nlate\n"})
+
+    async def test_what_it_left_running_holds_nobody_for_ever(self) -> None:
+        self.patch(execprocess, "LINGER", 0.05)
+        exec_id = await self.make("sh", "-c", "sleep 100 & echo now; exit 3")
+        client = Client()
+        await self.start(exec_id, client)
+        self.assertEqual(client.frames(), {1: b"now\n"})
+        self.assertEqual((await self.inspect(exec_id))["ExitCode"], 3)
+
+    async def test_a_client_that_is_slow_loses_nothing(self) -> None:
+        """All of it fits into what waits for a client and a pipe, so its process has ended."""
+        self.patch(execprocess, "LINGER", 0.5)
+        client = Client()
+        client.stalled = Deferred()
+        size = WAITING + 32768
+        exec_id = await self.make("busybox", "head", "-c", str(size), "/dev/zero")
+        served = Deferred.fromCoroutine(self.start(exec_id, client, Tty=True))
+        await until(lambda: self.execs._execs[exec_id].exit_code == 0)
+        await deferLater(reactor, 1.2)
+        client.stalled.callback(None)
+        client.stalled = None
+        await served
+        self.assertEqual(len(client.data), size)
+
+    async def test_a_runtime_that_is_killed_is_not_the_process(self) -> None:
+        exec_id = await self.make("sh", "-c", "echo in; read x; exit 5", AttachStdin=True)
+        client = Client()
+        served = Deferred.fromCoroutine(self.start(exec_id, client))
+        await until(lambda: client.frames() == {1: b"in\n"})
+        pid = (await self.inspect(exec_id))["Pid"]
+        status = Path(f"/proc/{pid}/status").read_text()
+        parent = next(line for line in status.splitlines() if line.startswith("PPid:"))
+        os.kill(int(parent.split()[1]), signal.SIGKILL)
+        await deferLater(reactor, 0.1)
+        self.assertTrue((await self.inspect(exec_id))["Running"])
+        client.send(b"go on\n")
+        await served
+        # The kernel's word, where it has one.
+        self.assertIn((await self.inspect(exec_id))["ExitCode"], (5, 255))
+
+    async def test_input_that_nobody_takes_any_more(self) -> None:
+        exec_id = await self.make("sh", "-c", "exec <&-; echo closed; sleep 0.3", AttachStdin=True)
+        client = Client()
+        served = Deferred.fromCoroutine(self.start(exec_id, client))
+        await until(lambda: client.frames() == {1: b"closed\n"})
+        client.send(bytes(1 << 20))
+        await served
+        self.assertEqual((await self.inspect(exec_id))["ExitCode"], 0)
+
+    async def test_other_users_may_open_their_streams(self) -> None:
+        exec_id = await self.make(
+            "sh", "-c", "cat /dev/stdin > /dev/stdout; echo err > /dev/stderr",
+            AttachStdin=True, User="user",
+        )  # fmt: skip
+        client = Client()
+        client.send(b"in\n")
+        client.send(b"")
+        await self.start(exec_id, client)
+        self.assertEqual(client.frames(), {1: b"in\n", 2: b"err\n"})
+
+    async def test_what_the_kernel_cannot_execute(self) -> None:
+        exec_id = await self.make("sh", "-c", "echo text > /tmp/x; chmod 755 /tmp/x")
+        await self.start(exec_id, Client())
+        exec_id = await self.make("/tmp/x")
+        client = Client()
+        await self.start(exec_id, client)
+        self.assertIn(b"exec format error", client.data.lower())
+        self.assertNotEqual((await self.inspect(exec_id))["ExitCode"], 0)

@@ -89,11 +89,6 @@ def nft_script(rules: BridgeRules) -> str:
     """
     bridge = _quoted(rules.bridge)
     masquerade = f"ip saddr {rules.subnet} oifname != {bridge} masquerade"
-    foreign = "\n".join(
-        f"    iifname {bridge} oifname {_quoted(name)} oifname != {bridge} drop"
-        for name in _FOREIGN_BRIDGES
-    )
-    between = "" if rules.communicate else f"    iifname {bridge} oifname {bridge} drop\n"
     return f"""{nft_removal(rules.bridge)}
 table ip {rules.bridge} {{
   map {PUBLISHED} {{
@@ -126,15 +121,26 @@ table ip {rules.bridge} {{
     ip saddr {rules.subnet} oifname {bridge} ct status dnat masquerade
     {masquerade if rules.masquerade else ""}
   }}
-  chain forward {{
+  {_forward_chain(rules)}
+}}
+"""
+
+
+def _forward_chain(rules: BridgeRules) -> str:
+    """Return the chain that says what goes through the host."""
+    bridge = _quoted(rules.bridge)
+    foreign = "\n".join(
+        f"    iifname {bridge} oifname {_quoted(name)} oifname != {bridge} drop"
+        for name in _FOREIGN_BRIDGES
+    )
+    between = "" if rules.communicate else f"    iifname {bridge} oifname {bridge} drop\n"
+    return f"""chain forward {{
     type filter hook forward priority 0; policy accept;
     ct state established,related accept
     ct status dnat accept
 {between}    oifname {bridge} iifname != {bridge} drop
 {foreign}
-  }}
-}}
-"""
+  }}"""
 
 
 def nft_removal(bridge: str) -> str:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import IO, TypeVar, cast
 
 import attrs
 import msgspec
@@ -186,17 +186,26 @@ async def launch(
                 directory=watch.directory,
             )
         _write(watch.conmon_pid_file, str(process.pid))
-        # conmon waits for this, so that its parent can first put it where it belongs.
-        with suppress(BrokenPipeError):
-            os.write(go.fileno(), b"0")
-            if attach is not None and (await in_time(read_line(ready.fileno()), process)) != b"":
-                attach()
-                os.write(go.fileno(), b"0")
-        go.close()
+        await _let_go(process, go, ready, attach)
         said = await in_time(read_line(told.fileno()), process)
         pid = _pid_of(said, errors)
     protect(process.pid)
     return Monitored(pid, process)
+
+
+async def _let_go(
+    process: Process, go: IO[bytes], ready: IO[bytes], attach: Callable[[], None] | None
+) -> None:
+    """Tell conmon to go on, which waits so that its parent can first put it where it belongs."""
+    # It may have ended already: what it said tells why.
+    with go, suppress(BrokenPipeError):
+        os.write(go.fileno(), b"0")
+        if attach is None:
+            return
+        word = await in_time(read_line(ready.fileno()), process)
+        if word:
+            attach()
+            os.write(go.fileno(), b"0")
 
 
 async def in_time(waiting: Deferred[T], process: Process) -> T:

@@ -7,6 +7,7 @@ texts as dockerd's. Rule: what the host's cgroups cannot limit is told as a warn
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -168,61 +169,84 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
     """Return `host` with what `support` lacks left out, and a warning for each such limit."""
     warnings: list[str] = []
     changes: dict[str, Any] = {}
-
-    def drop(unsupported: bool, names: tuple[str, ...], warning: str) -> None:
+    for controller, names, warning in _CONTROLLERS:
         asked = [name for name in names if getattr(host, name)]
-        if unsupported and asked:
+        if asked and not getattr(support, controller):
             warnings.append(warning)
             changes.update({name: type(getattr(host, name))() for name in asked})
-
-    drop(
-        not support.memory,
-        ("memory", "memory_swap", "memory_reservation"),
-        "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
-        "Limitation discarded.",
-    )
-    drop(
-        not support.cpu,
-        ("cpu_shares", "nano_cpus", "cpu_period", "cpu_quota"),
-        "Your kernel does not support CPU CFS scheduler, or the cgroup is not mounted. "
-        "Limitation discarded.",
-    )
-    drop(
-        not support.cpuset,
-        ("cpuset_cpus", "cpuset_mems"),
-        "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
-    )
-    if host.pids_limit and not support.pids:
-        warnings.append(
-            "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. "
-            "PIDs limit discarded."
-        )
-        changes["pids_limit"] = None
-    if host.memory > 0 and support.memory and not support.swap:
-        warnings.append(
-            "Your kernel does not support swap limit capabilities or the cgroup is not "
-            "mounted. Memory limited without swap."
-        )
-        changes["memory_swap"] = -1
-    if host.oom_kill_disable and support.unified:
-        warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
-        changes["oom_kill_disable"] = None
-    elif host.oom_kill_disable and not host.memory:
-        warnings.append(
-            "OOM killer is disabled for the container, but no memory limit is set, this can "
-            "result in the system running out of resources."
-        )
-    if host.memory_swappiness not in (None, -1) and not support.swappiness:
-        warnings.append(
-            "Your kernel does not support memory swappiness capabilities or the cgroup is not "
-            "mounted. Memory swappiness discarded."
-        )
-        changes["memory_swappiness"] = None
+    dropped = [_drop_pids_limit(host, support), *_drop_of_memory(host, support)]
     if not support.weights:
-        unset, told = unsupported_weights(host)
+        dropped.append(unsupported_weights(host))
+    for unset, told in dropped:
         changes |= unset
         warnings += told
     return msgspec.structs.replace(host, **changes), warnings
+
+
+#: What is left out where a controller is missing, and the warning then.
+_CONTROLLERS = (
+    (
+        "memory",
+        ("memory", "memory_swap", "memory_reservation"),
+        "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
+        "Limitation discarded.",
+    ),
+    (
+        "cpu",
+        ("cpu_shares", "nano_cpus", "cpu_period", "cpu_quota"),
+        "Your kernel does not support CPU CFS scheduler, or the cgroup is not mounted. "
+        "Limitation discarded.",
+    ),
+    (
+        "cpuset",
+        ("cpuset_cpus", "cpuset_mems"),
+        "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
+    ),
+)
+
+
+def _drop_pids_limit(host: HostConfig, support: CgroupSupport) -> tuple[dict[str, Any], list[str]]:
+    if not host.pids_limit or support.pids:
+        return {}, []
+    return {"pids_limit": None}, [
+        "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. "
+        "PIDs limit discarded."
+    ]
+
+
+def _drop_of_memory(
+    host: HostConfig, support: CgroupSupport
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield what is left out of the wishes beside the limit of memory, and the warnings."""
+    if host.memory > 0 and support.memory and not support.swap:
+        yield (
+            {"memory_swap": -1},
+            [
+                "Your kernel does not support swap limit capabilities or the cgroup is not "
+                "mounted. Memory limited without swap."
+            ],
+        )
+    if host.oom_kill_disable and support.unified:
+        yield (
+            {"oom_kill_disable": None},
+            ["Your kernel does not support OomKillDisable. OomKillDisable discarded."],
+        )
+    elif host.oom_kill_disable and not host.memory:
+        yield (
+            {},
+            [
+                "OOM killer is disabled for the container, but no memory limit is set, this can "
+                "result in the system running out of resources."
+            ],
+        )
+    if host.memory_swappiness not in (None, -1) and not support.swappiness:
+        yield (
+            {"memory_swappiness": None},
+            [
+                "Your kernel does not support memory swappiness capabilities or the cgroup is not "
+                "mounted. Memory swappiness discarded."
+            ],
+        )
 
 
 def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:

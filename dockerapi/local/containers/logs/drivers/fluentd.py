@@ -65,7 +65,7 @@ def make(options: Mapping[str, str], origin: Origin, reactor: Any) -> Driver:
         endpoint = wrapClientTLS(client_options(host, {}, ""), endpoint)
     return _Fluentd(
         origin,
-        Stream(endpoint, reactor),
+        Stream(endpoint, reactor, secure=protocol == "tls"),
         acknowledged=boolean(options.get("fluentd-request-ack", "false")),
         precise=boolean(options.get("fluentd-sub-second-precision", "false")),
     )

@@ -13,6 +13,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IHandshakeListener,
     IPullProducer,
     IReactorTime,
     IStreamClientEndpoint,
@@ -98,8 +99,12 @@ def _connected(address: tuple[str, int] | str) -> socket.socket:
 class Stream:
     """Sends bytes to an endpoint, and reads what it answers."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime) -> None:
+    def __init__(
+        self, endpoint: IStreamClientEndpoint, clock: IReactorTime, *, secure: bool = False
+    ) -> None:
+        """Nothing is sent to a `secure` endpoint, one of TLS, before it is known whose it is."""
         self._endpoint = endpoint
+        self._secure = secure
         self._clock = clock
         self._connection: _Connection | None = None
 
@@ -115,6 +120,8 @@ class Stream:
             except Exception as error:
                 raise Undelivered(str(error)) from error
             self._connection = connection
+        if self._secure:
+            await connection.known(self._clock)
         await connection.write(data)
 
     async def answer(self) -> bytes:
@@ -130,7 +137,7 @@ class Stream:
             connection.end(self._clock)
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IHandshakeListener)
 class _Connection(Protocol):
     """One connection; see `Stream`."""
 
@@ -140,9 +147,26 @@ class _Connection(Protocol):
         self.lost = ""
         self._data = b""
         self._sent: Deferred[None] | None = None
+        self._known = False
+        self._handshake: Deferred[None] | None = None
         self._answer: Deferred[None] | None = None
         self._answered = b""
         self._abort: IDelayedCall | None = None
+
+    async def known(self, clock: IReactorTime) -> None:
+        """Return once TLS has told who the receiver is; raises `Undelivered`."""
+        if not self._known and not self.lost:
+            self._handshake = Deferred()
+            self._handshake.addTimeout(PATIENCE, clock, onTimeoutCancel=lambda _, __: None)
+            await self._handshake
+        if not self._known:
+            self.end(clock)
+            raise Undelivered(self.lost or "the receiver does not speak TLS")
+
+    def handshakeCompleted(self) -> None:
+        """TLS is there."""
+        self._known = True
+        self._wake_handshake()
 
     async def write(self, data: bytes) -> None:
         """Write `data` and return when the kernel has it."""
@@ -191,8 +215,14 @@ class _Connection(Protocol):
         self.lost = reason.getErrorMessage() if reason is not None else "closed"
         if self._abort is not None and self._abort.active():
             self._abort.cancel()
+        self._wake_handshake()
         self._wake_writer()
         self._wake_reader()
+
+    def _wake_handshake(self) -> None:
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None and not handshake.called:
+            handshake.callback(None)
 
     def _wake_writer(self) -> None:
         sent, self._sent = self._sent, None

@@ -67,7 +67,7 @@ def make(options: Mapping[str, str], origin: Origin, reactor: Any) -> Driver:
     endpoint: Any = HostnameEndpoint(reactor, host, port)
     if protocol == _TLS:
         endpoint = wrapClientTLS(client_options(host, options, "syslog-tls-"), endpoint)
-    return _ByStream(Stream(endpoint, reactor), rendered)
+    return _ByStream(Stream(endpoint, reactor, secure=protocol == _TLS), rendered)
 
 
 def _address(text: str) -> tuple[str, str, int]:

@@ -29,7 +29,7 @@ from dockerapi.engine.job import Job
 from dockerapi.http.connections import Connections
 from dockerapi.http.factory import HTTPFactory
 from dockerapi.http.limits import Limits
-from dockerapi.http.tlshalfclose import HalfCloseTLSFactory
+from dockerapi.server.certificatefiles import BadCertificate
 from dockerapi.server.idle import IdleExit
 from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.server.serveapi import Server
@@ -39,7 +39,6 @@ from dockerapi.server.systemd import (
     process_environment,
     take_variables,
 )
-from dockerapi.server.tls import BadCertificate
 from dockerapi.settings import Settings, options
 from dockerapi.shutdown import stop_all_containers
 
@@ -296,6 +295,9 @@ class Daemon(Service):
     def _wrap_tls(
         self, creator: IOpenSSLServerConnectionCreator, factory: IProtocolFactory
     ) -> IProtocolFactory:
+        # Here, since a server without TLS does not load it (see `dockerapi.lean`).
+        from dockerapi.http.tlshalfclose import HalfCloseTLSFactory
+
         return HalfCloseTLSFactory(creator, factory, self.reactor)
 
     def _dispatch(self, request: Any) -> None:

@@ -11,8 +11,7 @@ import struct
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import ITransport
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.internet.interfaces import INegotiated, ITransport
 
 from dockerapi.http.interfaces import Peer
 
@@ -32,9 +31,14 @@ def peer_of(transport: ITransport, listener: str) -> Peer:
         return _unix_peer(transport_, listener)
     host = f"[{address.host}]" if ":" in address.host else address.host
     text = f"{host}:{address.port}"
-    if isinstance(transport_, TLSMemoryBIOProtocol):
+    if is_tls(transport_):
         return Peer(listener, "tls", text, certificate=_subject(transport_))
     return Peer(listener, "tcp", text)
+
+
+def is_tls(transport: Any) -> bool:
+    """Tell whether `transport` is one of Twisted's TLS, without loading that."""
+    return bool(INegotiated.providedBy(transport))
 
 
 def account_of(transport: ITransport) -> object:
@@ -50,7 +54,7 @@ def prepare_tcp(transport: Any) -> None:
 
     Without it a raw stream to a machine that was switched off would be held for ever.
     """
-    while isinstance(transport, TLSMemoryBIOProtocol):
+    while is_tls(transport):
         transport = transport.transport
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
@@ -77,7 +81,7 @@ def _unix_peer(transport: Any, listener: str) -> Peer:
     return Peer(listener, "unix", pid=pid, uid=uid, gid=gid)
 
 
-def _subject(transport: TLSMemoryBIOProtocol) -> str | None:
+def _subject(transport: Any) -> str | None:
     certificate = transport.getPeerCertificate()
     if certificate is None:
         return None

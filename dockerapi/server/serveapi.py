@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -18,19 +18,21 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from dockerapi.engine.activation import Activation
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.engine.job import Job
+from dockerapi.server.certificatefiles import BadCertificate, TlsFiles
 from dockerapi.server.endpoints import EndpointMaker, Opening, Policy, why_not
 from dockerapi.server.gate import Gate
 from dockerapi.server.hosts import BadHost, EndpointHost, Host, parse_host, show_address
 from dockerapi.server.limits import warn_of_short_queue
 from dockerapi.server.systemd import InheritedSockets, Init
-from dockerapi.server.tls import BadCertificate, ServerCertificates, TlsFiles
+
+if TYPE_CHECKING:
+    from dockerapi.server.tls import ServerCertificates
 
 USAGE = "usage: serveapi PROTO://ADDR [PROTO://ADDR ...]"
 
@@ -44,6 +46,9 @@ def wrap_plainly(
     creator: IOpenSSLServerConnectionCreator, factory: IProtocolFactory
 ) -> IProtocolFactory:
     """Put Twisted's own TLS round `factory` (it does not keep half-closed streams)."""
+    # Here, since a server without TLS does not load it (see `dockerapi.lean`).
+    from twisted.protocols.tls import TLSMemoryBIOFactory
+
     return TLSMemoryBIOFactory(creator, False, factory)
 
 
@@ -186,6 +191,9 @@ def _certificates(job: Job, hosts: list[Host], policy: Policy) -> ServerCertific
     needing = [host for host in hosts if _wants_tls(host, policy)]
     if not needing:
         return None
+    # Here, as in `wrap_plainly`.
+    from dockerapi.server.tls import ServerCertificates
+
     authority = Path(job.getenv("TlsCa")) if policy.verified else None
     files = TlsFiles(Path(job.getenv("TlsCert")), Path(job.getenv("TlsKey")), authority)
     try:

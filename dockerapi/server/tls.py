@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -17,7 +16,7 @@ from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromC
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from dockerapi.engine.errors import EngineError
+from dockerapi.server.certificatefiles import BadCertificate, TlsFiles
 
 _Key = (
     rsa.RSAPrivateKey
@@ -26,24 +25,6 @@ _Key = (
     | ed448.Ed448PrivateKey
     | dsa.DSAPrivateKey
 )
-
-
-class BadCertificate(EngineError):
-    """A certificate, key or authority that cannot be used; the message names the file."""
-
-
-@attrs.frozen
-class TlsFiles:
-    """Where certificates lie (PEM).
-
-    :ivar certificate: the server's own, with what chains it to its authority behind it.
-    :ivar key: its private key, unencrypted.
-    :ivar authority: whose client certificates are let in; None lets everyone in (`--tls`).
-    """
-
-    certificate: Path
-    key: Path
-    authority: Path | None
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from twisted.internet.threads import deferToThread
 
 from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
@@ -15,7 +17,6 @@ from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.image import Image
 from dockerapi.local.images.importing import import_archive
 from dockerapi.local.images.loading import Loader
-from dockerapi.local.images.pulling import Puller
 from dockerapi.local.images.removal import Record, Remover, Users
 from dockerapi.local.images.saving import Saver
 from dockerapi.local.images.selection import has_labels, is_dangling, selected, until
@@ -37,6 +38,9 @@ from dockerapi.model.images import (
 from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import Sink
 
+if TYPE_CHECKING:
+    from dockerapi.local.images.pulling import Puller
+
 
 class Handlers:
     """Handlers of the operations."""
@@ -55,7 +59,8 @@ class Handlers:
         self._saver = Saver(catalogue, layout)
         self._loader = Loader(catalogue, layout)
         self._remover = Remover(catalogue, users)
-        self._puller = Puller(catalogue, tuple(insecure_registries), tuple(registry_mirrors))
+        self._registries = tuple(insecure_registries), tuple(registry_mirrors)
+        self._puller: Puller | None = None
         self._lists: dict[Version, tuple[int, Encoded]] = {}
 
     def register(self, engine: Engine) -> None:
@@ -73,13 +78,15 @@ class Handlers:
 
     async def stop(self) -> None:
         """Close what is open to registries."""
-        await self._puller.stop()
+        if self._puller is not None:
+            await self._puller.stop()
 
     async def create(self, job: Job) -> Answer:
         """Pull an image, or import one from the body."""
         request = await job.request(ImageCreateRequest)
         if request.pull is not None:
-            return await self._puller.pull(request.pull, request.platform)
+            puller = await self._get_puller()
+            return await puller.pull(request.pull, request.platform)
         if request.source != "-":
             raise InvalidParameter(
                 "importing from a URL is not supported: fetch it, and import it from the body"
@@ -97,6 +104,17 @@ class Handlers:
             await sink.write(msgspec.json.encode({"status": image.id}) + b"\r\n")
 
         return Stream(serve)
+
+    async def _get_puller(self) -> Puller:
+        if self._puller is None:
+            # When it is needed, since it loads OpenSSL: 10 MB. In a thread, since that takes 0.2 s.
+            await deferToThread(importlib.import_module, "dockerapi.local.images.pulling")
+            from dockerapi.local.images.pulling import Puller
+
+            # Another pull may have made it meanwhile.
+            if self._puller is None:
+                self._puller = Puller(self._catalogue, *self._registries)
+        return self._puller
 
     async def summaries(self, job: Job) -> Answer:
         """Tell of the images; the plain list is encoded once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -14,6 +13,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from dockerapi.local.images.registry.addresses import Allowed, CheckedEndpoint
+from dockerapi.local.tlsendpoint import TLSEndpoint
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -46,7 +46,7 @@ class _Endpoints:
         if uri.scheme == b"http":
             return endpoint  # type: ignore[no-any-return]
         options = optionsForClientTLS(host) if self._verify else _Unverified(host)
-        return wrapClientTLS(options, endpoint)
+        return TLSEndpoint(endpoint, options)
 
 
 def make_agent(reactor: Any, pool: HTTPConnectionPool, allowed: Allowed, *, verify: bool) -> Agent:

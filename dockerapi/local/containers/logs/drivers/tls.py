@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -22,17 +22,25 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
+from dockerapi.local.tlsendpoint import TLSEndpoint
+
 #: The longest file of certificates or of a key, in bytes.
 _LONGEST = 256 * 1024
 
 
-def client_options(host: str, options: Mapping[str, str], prefix: str) -> Any:
-    """Return what `wrapClientTLS` wants for `host`.
+def with_tls(
+    endpoint: IStreamClientEndpoint, host: str, options: Mapping[str, str], prefix: str
+) -> IStreamClientEndpoint:
+    """Return an endpoint that speaks TLS with `host`, to which `endpoint` connects.
 
     The options ``ca-cert``, ``cert``, ``key`` (files) and ``skip-verify`` have names with `prefix`.
     Raises ValueError for files that cannot be used.
     """
 
+    return TLSEndpoint(endpoint, _creator(host, options, prefix))
+
+
+def _creator(host: str, options: Mapping[str, str], prefix: str) -> Any:
     def read(name: str) -> bytes | None:
         path = options.get(prefix + name)
         return _content(path) if path else None

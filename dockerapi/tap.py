@@ -143,9 +143,9 @@ _add_options()
 def makeService(options: Options) -> IService:
     """Make the daemon for twistd; exits with one line where an engine cannot be as asked for."""
     # Here, since twistd imports this module to list the options of all plugins.
-    from dockerapi.lean import load_packages_by_need
+    from dockerapi.lean import load_by_need
 
-    load_packages_by_need()
+    load_by_need()
     from dockerapi.command import CommandService
 
     try:

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 
 import attrs
 import msgspec
-import psutil
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -72,7 +71,6 @@ class DebugPages:
     def __init__(self, engine: Engine, clock: IReactorTime) -> None:
         self._engine = engine
         self._profiler = Profiler(clock)
-        self._process = psutil.Process()
         self.latency = ReactorLatency(clock)
         self.routes = RouteMetrics()
         self.variables: dict[str, Callable[[], object]] = {}
@@ -111,7 +109,11 @@ class DebugPages:
         _send(request, Page(500, _TEXT, b"this page failed; the log says why\n"))
 
     async def _vars(self, query: dict[str, list[str]]) -> Page:
-        memory = self._process.memory_info()
+        # Here, since few ask for this page, and everyone would pay 0.7 MB.
+        import psutil
+
+        process = psutil.Process()
+        memory = process.memory_info()
         document: dict[str, Any] = {
             "cmdline": sys.argv,
             "jobs": {
@@ -121,7 +123,7 @@ class DebugPages:
             "running": len(self._engine.running),
             "listeners": self._engine.events.listeners,
             "memory": {"rss": memory.rss, "vms": memory.vms},
-            "threads": self._process.num_threads(),
+            "threads": process.num_threads(),
             "reactor": {"latency": self.latency.last, "longest_latency": self.latency.longest},
         }
         for name, value in self.variables.items():

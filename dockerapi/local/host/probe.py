@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-import psutil
 from twisted.internet.defer import Deferred, gatherResults
 
 from dockerapi.engine.errors import EngineError
@@ -127,7 +126,7 @@ def _facts(data_root: Path, tools: Mapping[str, Tool]) -> HostFacts:
         machine=machine,
         architecture=_ARCHITECTURES.get(machine, machine),
         cpus=os.cpu_count() or 1,
-        memory=psutil.virtual_memory().total,
+        memory=_memory(),
         cgroup_mode=mode,
         filesystem=_filesystem(data_root),
         seccomp="Seccomp:" in _read("/proc/self/status"),
@@ -136,6 +135,12 @@ def _facts(data_root: Path, tools: Mapping[str, Tool]) -> HostFacts:
         tools=tools,
         warnings=tuple(_warnings(tools, limits, overlay)),
     )
+
+
+def _memory() -> int:
+    """Return the bytes of memory that the kernel shows; containers may be shown less (lxcfs)."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def cgroup_mode(root: Path = Path("/sys/fs/cgroup")) -> str:

@@ -36,7 +36,6 @@ def with_tls(
     The options ``ca-cert``, ``cert``, ``key`` (files) and ``skip-verify`` have names with `prefix`.
     Raises ValueError for files that cannot be used.
     """
-
     return TLSEndpoint(endpoint, _creator(host, options, prefix))
 
 

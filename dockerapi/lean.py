@@ -81,6 +81,9 @@ def _leave_out_names(name: str, homes: Mapping[str, str]) -> None:
 
     vars(module)["__getattr__"] = get
     sys.modules[name] = module
+    parent, _, own = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], own, module)
 
 
 def _part(name: str) -> ModuleType | None:

@@ -107,7 +107,7 @@ class Handlers:
 
     async def _get_puller(self) -> Puller:
         if self._puller is None:
-            # When it is needed, since it loads OpenSSL: 10 MB. In a thread, since that takes 0.2 s.
+            # When it is needed, since it loads OpenSSL: 10 MB. In a thread, since that takes 50 ms.
             await deferToThread(importlib.import_module, "dockerapi.local.images.pulling")
             from dockerapi.local.images.pulling import Puller
 

@@ -56,9 +56,10 @@ def parse_mounts(host: HostConfig, version: Version = NEWEST) -> list[Request]:
             raise _duplicate(request.point)
         found[request.point.destination] = request
     for destination, options in (host.tmpfs or {}).items():
+        check_target(destination)
         point = MountPoint(
             type=TMPFS,
-            destination=_destination(destination, destination),
+            destination=clean(destination),
             options=tmpfs_options(options),
             mode=options,
             listed=False,
@@ -160,14 +161,15 @@ def _misplaced(text: str, kind: str, field: str) -> EngineError:
     )
 
 
-def _destination(path: str, text: str, kind: str = "") -> str:
+def _destination(path: str, text: str, kind: str) -> str:
     """Return the clean form of a path in the container; raise an error that tells `text`."""
     try:
         check_target(path)
     except InvalidParameter as error:
-        where = f'invalid mount config for type "{kind}": ' if kind else ""
-        message = f"invalid volume specification: '{text}': {where}{error.message}"
-        raise (EngineError if kind else InvalidParameter)(message) from None
+        raise EngineError(
+            f"invalid volume specification: '{text}': "
+            f'invalid mount config for type "{kind}": {error.message}'
+        ) from None
     return clean(path)
 
 

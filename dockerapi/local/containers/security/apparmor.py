@@ -64,9 +64,13 @@ def profile_of(host: HostConfig) -> str:
     return wanted or (UNCONFINED if host.privileged else DEFAULT)
 
 
-def shown_profile(host: HostConfig) -> str:
-    """Return the profile that inspect tells: what was asked for also where there is no AppArmor."""
-    return profile_of(host) or SecurityOptions.parse(host.security_opt or ()).apparmor
+def shown_profile(host: HostConfig, *, started: bool) -> str:
+    """Return the profile that inspect tells.
+
+    Where there is no AppArmor that is what was asked for, until a start shows that it has none.
+    """
+    asked = SecurityOptions.parse(host.security_opt or ()).apparmor
+    return profile_of(host) or ("" if started else asked)
 
 
 def profile_text(name: str = DEFAULT) -> str:

@@ -53,7 +53,7 @@ def inspect_document(container: Container, directories: Directories, lower: str)
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": shown_profile(container.host_config),
+        "AppArmorProfile": shown_profile(container.host_config, started=made),
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": host_document(container.host_config),
         "GraphDriver": {

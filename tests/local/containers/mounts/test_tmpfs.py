@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.containers.mounts.parsing import parse_mounts
 from dockerapi.local.containers.mounts.tmpfs import tmpfs_options
+from dockerapi.model.containers import HostConfig
 
 
 class TmpfsOptionsTests(SynchronousTestCase):
@@ -17,3 +19,12 @@ class TmpfsOptionsTests(SynchronousTestCase):
         for text, shown in (("1m", '["1m"]'), ("a=b=c", '["a" "b=c"]'), ("size", '["size"]')):
             error = self.assertRaises(InvalidParameter, tmpfs_options, f"ro,{text}")
             self.assertEqual(error.message, f"invalid tmpfs option {shown}")
+
+    def test_where_one_cannot_be(self) -> None:
+        for path, words in (
+            ("relative", "invalid mount path: 'relative' mount path must be absolute"),
+            ("/", "invalid specification: destination can't be '/'"),
+        ):
+            host = HostConfig(tmpfs={path: ""})
+            error = self.assertRaises(InvalidParameter, parse_mounts, host)
+            self.assertEqual(error.message, words)

@@ -50,6 +50,18 @@ class ProfileTests(SynchronousTestCase):
             process = process_spec(host, user, ["true"], [], "/")
             self.assertEqual(process.get("apparmorProfile"), profile, (enabled, host))
 
+    def test_what_is_told(self) -> None:
+        mine, none = HostConfig(security_opt=["apparmor=mine"]), HostConfig()
+        for enabled, host, started, profile in (
+            (False, none, False, ""),
+            (False, mine, False, "mine"),
+            (False, mine, True, ""),
+            (True, none, False, "docker-default"),
+            (True, mine, True, "mine"),
+        ):
+            self.patch(apparmor, "is_enabled", lambda enabled=enabled: enabled)
+            self.assertEqual(apparmor.shown_profile(host, started=started), profile)
+
 
 class LoadTests(TestCase):
     """Loading, with a parser that tells what it was given: no kernel here need have AppArmor."""

@@ -6,6 +6,8 @@ import subprocess
 import time
 from unittest import TestCase, skipIf
 
+import docker
+
 from tests.integration.server import Server, missing, wait_until
 
 _MISSING = missing()
@@ -63,3 +65,13 @@ class CommitTests(TestCase):
         self.server.kill()
         self.server.start()
         self.assertEqual(self.status(), "paused")
+
+    def test_of_one_that_ends_meanwhile(self) -> None:
+        client = docker.APIClient(base_url=self.server.host, version="auto", timeout=60)
+        self.addCleanup(client.close)
+        host = client.create_host_config(network_mode="none")
+        for number in range(8):
+            made = client.create_container("busybox", "true", host_config=host)
+            client.start(made)
+            self.assertIn("Id", client.commit(made, "ended", str(number)))
+            self.assertEqual(client.wait(made)["StatusCode"], 0)

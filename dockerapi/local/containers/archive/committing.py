@@ -99,14 +99,19 @@ class Commits:
             return
         mark = mark_of(self._places.directories(container))
         await finished(in_thread(mark.touch))
+        frozen = False
         try:
-            await self._control.pause(container)
+            with suppress(EngineError):
+                # It may have ended, or somebody else froze it; dockerd goes on then, too.
+                await self._control.pause(container)
+                frozen = True
             try:
                 yield
             finally:
                 with suppress(EngineError):
                     # Somebody else may have thawed it, or it has ended.
-                    await self._control.unpause(container)
+                    if frozen:
+                        await self._control.unpause(container)
         finally:
             await in_thread(mark.unlink, missing_ok=True)
 

@@ -289,10 +289,15 @@ class NetworkingConfig(Struct, rename="pascal"):
 
 
 class CreateBody(ContainerConfig, rename="pascal"):
-    """The body of ContainerCreate."""
+    """The body of ContainerCreate.
+
+    :ivar runtime: the runtime where docker-py's ``create_container`` names it. It is no member of
+        the specification, and may be anything.
+    """
 
     host_config: HostConfig | None = None
     networking_config: NetworkingConfig | None = None
+    runtime: Any = None
 
     def container_config(self) -> ContainerConfig:
         """Return the body's portable part alone."""

@@ -125,8 +125,7 @@ class Operations:
         host.log_config = with_default(host.log_config, self._log)
         if self._toolbox.tools is not None:
             runtimes = self._toolbox.tools.runtimes
-            runtimes.check(host.runtime)
-            host.runtime = host.runtime or (runtimes.default.name if runtimes.default else "")
+            host.runtime = runtimes.choose(host.runtime, request.body.runtime)
         check_body(request.body.container_config(), host, job.version)
         check_endpoints(request.body, self._networks.find, job.version)
         await in_thread(check_sources, host)

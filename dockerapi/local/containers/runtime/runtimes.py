@@ -104,6 +104,17 @@ class Runtimes:
         finally:
             self._trying.release()
 
+    def choose(self, name: str, otherwise: object) -> str:
+        """Return the runtime for a container that asks for `name`; the default's for none.
+
+        `otherwise` is taken where it is one's name, and `name` is empty. Raises `InvalidParameter`
+        where there is no runtime called `name`.
+        """
+        self.check(name)
+        if not name and otherwise in self.names:
+            return str(otherwise)
+        return name or (self.default.name if self.default else "")
+
     def check(self, name: str) -> None:
         """Raise `InvalidParameter` where there is no runtime called `name`."""
         if name and _ALIASES.get(name, name) not in self._programs:

@@ -445,6 +445,16 @@ class LifecycleTests(RigCase):
         )
         self.assertEqual(text, "unknown or invalid runtime name: nosuch")
 
+    async def test_a_runtime_where_docker_py_names_it(self) -> None:
+        for beside, used in (("runc", "runc"), ("crun", "crun"), ("nosuch", None), (7, None)):
+            made = await self.rig.create("true", Runtime=beside)
+            shown = await self.rig.job("ContainerInspect", made["Id"])
+            default = self.rig.containers.runtime
+            self.assertEqual(shown["HostConfig"]["Runtime"], used or default, beside)
+        made = await self.rig.create("true", Runtime="crun", host={"Runtime": "runc"})
+        shown = await self.rig.job("ContainerInspect", made["Id"])
+        self.assertEqual(shown["HostConfig"]["Runtime"], "runc")
+
 
 class SlowRuntimeTests(TestCase):
     """A runtime that hangs."""

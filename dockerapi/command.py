@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from dockerapi.daemon import Daemon
 from dockerapi.engine.errors import EngineError
+from dockerapi.server.priority import raise_priority
 from dockerapi.settings import Settings
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -36,6 +37,8 @@ class CommandService(Daemon):
     def privilegedStartService(self) -> None:
         """Open the ports, or exit with one line."""
         self._handle_signals()
+        if self.settings.raise_priority:
+            raise_priority()
         try:
             super().privilegedStartService()
         except EngineError as error:

@@ -52,6 +52,7 @@ OWN_SETTINGS = (
     *("hosts", "endpoints", "group", "backlog", "buffer_requests", "insecure_tcp"),
     *("tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "engine"),
     *("api_enable_cors", "api_cors_header", "shutdown_timeout", "stop_containers", "idle_exit"),
+    "raise_priority",
 )
 
 P = TypeVar("P", bound=attrs.AttrsInstance)

@@ -290,6 +290,14 @@ class Settings:
         default=0.0,
     )
 
+    raise_priority: bool = _option(
+        Kind.FLAG,
+        "raise-priority",
+        "Answer before other processes of this machine get on, where the kernel allows it",
+        default=True,
+        negation=True,
+    )
+
     def __attrs_post_init__(self) -> None:
         """Check what no single value shows; raises `InvalidParameter`."""
         if not 0 < self.backlog <= 2**31 - 1:

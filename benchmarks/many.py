@@ -13,6 +13,7 @@ from benchmarks.conversation import Conversation
 from benchmarks.servers import Server
 
 _FEW = 50
+_SOME = 200
 _MANY = 1000
 
 
@@ -28,12 +29,12 @@ def _fifty(server: Server, *options: str) -> list[str]:
     return server.containers(running=True)
 
 
-def _thousand(server: Server) -> list[str]:
-    """Make sure that there are 1,000 containers that do not run, and return their ids."""
+def _created(server: Server, wanted: int) -> list[str]:
+    """Make sure that there are so many containers, of which some may run; return their ids."""
     ids = server.containers()
     conversation = Conversation(server.socket)
     try:
-        ids += [conversation.create(["true"]) for _ in range(_MANY - len(ids))]
+        ids += [conversation.create(["true"]) for _ in range(wanted - len(ids))]
     finally:
         conversation.close()
     return ids
@@ -49,13 +50,39 @@ def inspect_few(server: Server) -> float:
     return load.requests_per_second(server.socket, f"/containers/{name}/json")
 
 
+def stats_few(server: Server) -> float:
+    name = _fifty(server, "--network", "none")[25]
+    path = f"/v1.41/containers/{name}/stats?stream=false&one-shot=true"
+    return load.requests_per_second(server.socket, path)
+
+
+def top_few(server: Server) -> float:
+    name = _fifty(server, "--network", "none")[25]
+    return load.requests_per_second(server.socket, f"/containers/{name}/top")
+
+
+def usage_few(server: Server) -> float:
+    """Measure the answer to `docker system df` with 50 that run and 150 that do not, in ms."""
+    _fifty(server, "--network", "none")
+    _created(server, _SOME)
+    return load.latency(server.socket, "/system/df", count=5) * 1000
+
+
+def usage_stopped(server: Server) -> float:
+    """Measure the answer to `docker system df` with 200 that do not run, in ms."""
+    if running := server.containers(running=True):
+        server.docker("rm", "-f", *running)
+    _created(server, _SOME)
+    return load.latency(server.socket, "/system/df", count=5) * 1000
+
+
 def list_many(server: Server) -> float:
-    _thousand(server)
+    _created(server, _MANY)
     return load.requests_per_second(server.socket, "/containers/json?all=1", connections=2)
 
 
 def inspect_many(server: Server) -> float:
-    name = _thousand(server)[500]
+    name = _created(server, _MANY)[500]
     return load.requests_per_second(server.socket, f"/containers/{name}/json")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from benchmarks import clients, load, many, runs, streams
+from benchmarks import clients, copies, load, many, runs, streams
 from benchmarks.row import Number, Row, Target, one
 from benchmarks.servers import Server
 
@@ -66,6 +66,14 @@ _STREAMS = (
     one("attach, in and out, CLI", "MB/s", streams.through, more=True, target=Target(1)),
 )
 
+_COPIES = (
+    one("cp of 500 MB in, CLI", "MB/s", copies.copy_in, more=True, target=Target(1)),
+    one("cp of 20,000 files in, CLI", "1/s", copies.copy_many_in, more=True, target=Target(1)),
+    one("cp of 500 MB out, CLI", "MB/s", copies.copy_out, more=True, target=Target(1)),
+    one("export of 500 MB", "MB/s", copies.export, more=True, target=Target(1)),
+    one("commit of 500 MB, CLI", "MB/s", copies.commit, more=True, target=Target(1)),
+)
+
 _REQUESTS = (
     one("_ping, kept connections", "1/s", _rate("/_ping"), more=True),
     one("_ping, new connections", "1/s", _new_connections, more=True),
@@ -76,6 +84,8 @@ _REQUESTS = (
 _MANY = (
     one("list, 50 containers", "1/s", many.list_few, more=True),
     one("inspect, 50 containers", "1/s", many.inspect_few, more=True),
+    one("stats, 50 containers", "1/s", many.stats_few, more=True, target=Target(2)),
+    one("top, 50 containers", "1/s", many.top_few, more=True, target=Target(2)),
     one(
         "memory with 50 containers (PSS)",
         "MB",
@@ -93,6 +103,9 @@ _MANY = (
         without=("podman",),
     ),
     one("rm -f of 50 published", "ms", many.remove_all, once=True, without=("podman",)),
+    one("df, 200 stopped", "ms", many.usage_stopped, target=Target(0.2)),
+    one("df, 50 of 200 run", "ms", many.usage_few, target=Target(0.2)),
+    one("rm -f of 200, 50 run", "ms", many.remove_all, once=True),
     one("list, 1,000 stopped", "1/s", many.list_many, more=True, without=("podman",)),
     one("inspect, 1,000 stopped", "1/s", many.inspect_many, more=True, without=("podman",)),
     one("rm -f of 1,000 stopped", "ms", many.remove_all, once=True, without=("podman",)),
@@ -104,6 +117,7 @@ ENGINE_ROWS = (
     one("memory when idle (PSS)", "MB", lambda server: server.memory() / 1e6, once=True),
     *_RUNS,
     *_STREAMS,
+    *_COPIES,
     *_REQUESTS,
     *_MANY,
 )

@@ -61,10 +61,11 @@ class Inbox:
             self._parts.append(data)
             self._size += len(data)
         self._ended = last
-        if self.full and not last:
-            self._feeder.inbox_full()
         if data or last:
+            # A reader that waits may make room at once.
             self._wake()
+        if self.full and not self._ended and self._failure is None:
+            self._feeder.inbox_full()
 
     def end(self) -> None:
         """Say that nothing follows."""

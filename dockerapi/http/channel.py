@@ -26,6 +26,7 @@ from dockerapi.http.hijack import Hijacked
 from dockerapi.http.interfaces import Peer
 from dockerapi.http.outgoing import Outgoing
 from dockerapi.http.peer import account_of, has_closed, peer_of, prepare_tcp
+from dockerapi.http.reading import prepare
 
 _log = Logger()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -315,6 +316,7 @@ class HTTPChannel(Protocol):
         self._requests += 1
         body: Inbox | EmptyBody = EMPTY
         if head.length != 0:
+            prepare(self._transport, head.length)
             body = self._body = Inbox(self, self._limits.body_buffer)
             self._decoder = (
                 ChunkedDecoder(self._limits) if head.length is None else LengthDecoder(head.length)
@@ -347,6 +349,7 @@ class HTTPChannel(Protocol):
             self._expects = False
         body = self._body
         if rest is not None:
+            prepare(self._transport, 0)
             self._decoder = self._body = None
             self._expects = False
             if self._duplex is not None:

@@ -72,9 +72,10 @@ class Extraction:
                 raise Refused(f"cannot overwrite directory {_quoted(path)} with non-directory")
             return
         directory, _, base = path.rpartition(b"/")
-        parent = self._open_parent(directory or b"/")
-        self._clear(parent, base, path, is_directory=member.isdir())
-        self._make(source, archive, member, (parent, base, path))
+        place = (self._open_parent(directory or b"/"), base, path)
+        if not member.isreg():
+            self._clear(place, is_directory=member.isdir())
+        self._make(source, archive, member, place)
 
     def _inside(self, name: bytes) -> bytes | None:
         """Return where in the root `name` of the directory is; None where it is not in there."""
@@ -86,8 +87,18 @@ class Extraction:
             return None
         return path
 
-    def _clear(self, parent: int, name: bytes, path: bytes, *, is_directory: bool) -> None:
+    def _create(self, place: tuple[int, bytes, bytes]) -> int:
+        """Return a descriptor of a new file, in the place of what is in its way."""
+        parent, name, _ = place
+        # Mostly nothing is, and looking costs as much as trying.
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+        self._clear(place, is_directory=False)
+        return os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+
+    def _clear(self, place: tuple[int, bytes, bytes], *, is_directory: bool) -> None:
         """Take away what is in the way of a member; a directory may stay for a directory."""
+        parent, name, path = place
         try:
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
@@ -95,8 +106,8 @@ class Extraction:
         was_directory = stat.S_ISDIR(found.st_mode)
         if self._keep_kinds and was_directory != is_directory:
             old, new = ("directory", "non-directory") if was_directory else _NEW_DIRECTORY
-            place = _quoted(self._directory)
-            raise Refused(f"cannot overwrite {old} {_quoted(path)} with {new} {place}")
+            into = _quoted(self._directory)
+            raise Refused(f"cannot overwrite {old} {_quoted(path)} with {new} {into}")
         if not was_directory:
             os.unlink(name, dir_fd=parent)
         elif not is_directory:
@@ -113,7 +124,7 @@ class Extraction:
         if member.isdir():
             self._make_directory(member, place)
         elif member.isreg():
-            handle = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+            handle = self._create(place)
             try:
                 source.copy(archive, member, handle)
                 set_attributes(handle, member, self._owner_of(member), path)

@@ -1,6 +1,7 @@
 """An archive that comes through a pipe, perhaps compressed, read forward only.
 
-Rule: it is told by its first bytes; large contents go from pipe to file within the kernel.
+Rule: it is told by its first bytes; no splice(2), which holds the pipe for as long as the disk
+takes, so that the server, who fills it, would have to wait.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _BZIP2 = b"BZh"
 _XZ = b"\xfd7zXZ\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _LONGEST_MAGIC = 6
+#: How much is read at once, in bytes: who fills the pipe then has room for much, and is not woken
+#: for each page.
+_BUFFER = 1 << 18
 
 
 class _Raw(io.RawIOBase):
@@ -57,10 +61,15 @@ class Input(ForwardStream):
         """
         self._descriptor = descriptor
         self._limit = limit
-        seen = b""
-        while len(seen) < _LONGEST_MAGIC and (data := os.read(descriptor, _LONGEST_MAGIC)):
-            seen += data
-        self._seen = seen
+        #: What was read, of which what is from `_at` to `_end` was not taken.
+        self._view = memoryview(bytearray(_BUFFER))
+        self._at = self._end = 0
+        while self._end < _LONGEST_MAGIC:
+            size = os.readv(descriptor, [self._view[self._end :]])
+            if not size:
+                break
+            self._end += size
+        seen = bytes(self._view[: self._end])
         self._stream = _decompressed(_Raw(descriptor, seen), seen)
 
     def members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -109,10 +118,14 @@ class Input(ForwardStream):
         os.ftruncate(handle, member.size)
 
     def _move(self, handle: int, size: int) -> None:
-        while size and self._stream is None and not self._seen:
-            moved = os.splice(self._descriptor, handle, min(size, CHUNK))
+        """Write the next `size` bytes to a file; what is not compressed is not copied for it."""
+        while size and self._stream is None:
+            if self._at == self._end:
+                self._fill()
+            moved = os.write(handle, self._view[self._at : min(self._at + size, self._end)])
             if not moved:
-                break
+                raise Damaged("unexpected EOF")
+            self._at += moved
             self._count(moved)
             size -= moved
         while size:
@@ -121,6 +134,9 @@ class Input(ForwardStream):
                 raise Damaged("unexpected EOF")
             size -= len(data)
             _write(handle, data)
+
+    def _fill(self) -> None:
+        self._at, self._end = 0, os.readv(self._descriptor, [self._view])
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer only at the end."""
@@ -134,10 +150,11 @@ class Input(ForwardStream):
         """Return up to `size` of the next bytes, none only at the end."""
         if self._stream is not None:
             data = self._stream.read(size)
-        elif self._seen:
-            data, self._seen = self._seen[:size], self._seen[size:]
         else:
-            data = os.read(self._descriptor, size)
+            if self._at == self._end:
+                self._fill()
+            data = bytes(self._view[self._at : min(self._at + size, self._end)])
+            self._at += len(data)
         self._count(len(data))
         return data
 

@@ -24,7 +24,7 @@ from dockerapi.local.archive.statuses import FAILED
 from dockerapi.local.host.pidfd import until_readable
 from dockerapi.local.host.pipes import until_writable
 from dockerapi.local.host.spawn import Process, memory_file, spawn, written
-from dockerapi.wire.duplex import CHUNK, Sink, Source
+from dockerapi.wire.duplex import Sink, Source
 
 _PACKAGES = str(Path(dockerapi.__file__).parent.parent)
 _START = (
@@ -165,7 +165,7 @@ class Feed:
         Raises `StreamAborted` where the source broke off.
         """
         try:
-            while data := await source.read(CHUNK):
+            while data := await source.read(_PIPE):
                 view = memoryview(data)
                 while view:
                     try:

@@ -1,7 +1,7 @@
 """Writing files as members of a tar archive.
 
-Rule: large contents go from file to pipe within the kernel; what cannot be read is left out, and
-a file that shrinks meanwhile is filled up with zeros, since its header has promised its size.
+Rule: what cannot be read is left out, and a file that shrinks meanwhile is filled up with zeros,
+since its header has promised its size; no sendfile(2), which holds the pipe while the disk is read.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: Contents up to this size are gathered with headers for one write, in bytes.
 _SMALL = 1 << 16
 _CHUNK = 1 << 20
+#: What is read at once of larger ones, in bytes: what the processor's caches hold.
+_BUFFER = 1 << 18
 _CAPABILITY = "security.capability"
 _USER = "user."
 
@@ -43,6 +45,7 @@ class Pipe:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._pending = bytearray()
+        self._buffer = memoryview(bytearray(_BUFFER))
 
     def write(self, data: bytes) -> None:
         """Keep `data` for the next write, or write it."""
@@ -51,7 +54,7 @@ class Pipe:
             self.flush()
 
     def copy(self, descriptor: int, size: int) -> int:
-        """Send a file without taking it into this process, unless it is small."""
+        """Send a file; small ones are gathered."""
         if size <= _SMALL:
             data = os.read(descriptor, size)
             self.write(data)
@@ -59,16 +62,19 @@ class Pipe:
         self.flush()
         sent = 0
         while sent < size:
-            count = os.sendfile(self._descriptor, descriptor, None, min(size - sent, 1 << 30))
+            count = os.readv(descriptor, [self._buffer[: size - sent]])
             if not count:
                 break
             sent += count
+            self._write(self._buffer[:count])
         return sent
 
     def flush(self) -> None:
         """Write what is kept."""
-        view = memoryview(bytes(self._pending))
+        self._write(memoryview(bytes(self._pending)))
         self._pending.clear()
+
+    def _write(self, view: memoryview) -> None:
         while view:
             view = view[os.write(self._descriptor, view) :]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import stat
@@ -182,11 +183,23 @@ class PutTests(ChildCase):
             await self.put(archive((compression, {"data": b"x"}), compression=compression))
             self.assertEqual((self.root / compression).read_bytes(), b"x")
 
+    async def test_contents_of_every_length(self) -> None:
+        at_once = 1 << 18  # What it reads at once: pieces end within headers and contents.
+        lengths = (*range(0, 2049, 128), at_once - 513, at_once, at_once + 1, 3 * at_once + 700, 1)
+        contents = {f"f{length}": os.urandom(length) for length in lengths}
+        data = archive(*((name, {"data": content}) for name, content in contents.items()))
+        for compression in (None, gzip.compress):
+            await self.put(data if compression is None else compression(data))
+            found = {path.name: path.read_bytes() for path in self.root.iterdir()}
+            self.assertEqual(found, contents)
+
     async def test_damaged(self) -> None:
         whole = archive(("f", {"data": b"x" * 5000}))
         self.assertEqual(await self.refused(whole[:2048]), "unexpected EOF")
         self.assertEqual(await self.refused(whole[:100]), "unexpected EOF")
         self.assertEqual(await self.refused(b"x" * 1024), "archive/tar: invalid tar header")
+        large = archive(("f", {"data": bytes(1 << 19)}))
+        self.assertEqual(await self.refused(large[: 1 << 19]), "unexpected EOF")
         await self.put(b"")
 
     async def test_a_header_without_end(self) -> None:

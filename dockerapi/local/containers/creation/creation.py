@@ -216,6 +216,10 @@ def _check_policy(host: HostConfig) -> None:
     if host.auto_remove and host.restart_policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
     check_options(host.log_config)
+    if "" in (host.annotations or ()):
+        raise InvalidParameter(
+            "invalid Annotations: the empty string is not permitted as an annotation key"
+        )
     if host.isolation not in ("", "default"):
         raise InvalidParameter(f'invalid isolation "{host.isolation}"')
 

@@ -23,7 +23,7 @@ _MODES = {
     "pid_mode": ("PID", ("host",)),
     "uts_mode": ("UTS", ("host",)),
     "userns_mode": ("USER", ("host",)),
-    "cgroupns_mode": ("CGROUP", ("host", "private")),
+    "cgroupns_mode": ("cgroup namespace", ("host", "private")),
 }
 _JOINABLE = ("ipc_mode", "pid_mode")
 

@@ -59,7 +59,7 @@ def normalize(kind: str, names: Sequence[str]) -> list[str]:
         if full != "ALL" and not full.startswith("CAP_"):
             full = f"CAP_{full}"
         if full != "ALL" and full not in ALL:
-            raise InvalidParameter(f'invalid {kind}: unknown capability: "{name}"')
+            raise InvalidParameter(f'invalid {kind}: unknown capability: "{full}"')
         found.append(full)
     return found
 

@@ -40,6 +40,8 @@ class SecurityOptions:
             # Older clients write a colon.
             separator = "=" if "=" in option else ":"
             name, found, value = option.partition(separator)
+            if not found and name != "no-new-privileges":
+                raise InvalidParameter(f'invalid --security-opt 1: "{option}"')
             if name == "no-new-privileges":
                 if found and value not in _TRUE | _FALSE:
                     raise InvalidParameter(f'invalid --security-opt 2: "{option}"')

@@ -35,6 +35,23 @@ class ModeTests(SynchronousTestCase):
                 check_body(ContainerConfig(), HostConfig(**{mode: "other"}))
 
 
+class WordsTests(SynchronousTestCase):
+    def test_what_cannot_be_in_dockerd_s_words(self) -> None:
+        empty = "invalid Annotations: the empty string is not permitted as an annotation key"
+        for host, words in (
+            (HostConfig(cgroupns_mode="x"), "invalid cgroup namespace mode: x"),
+            (HostConfig(pid_mode="container"), "invalid PID mode: container"),
+            (HostConfig(cap_add=["nope"]), 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
+            (HostConfig(cap_drop=["Cap_x"]), 'invalid CapDrop: unknown capability: "CAP_X"'),
+            (HostConfig(security_opt=["seccomp"]), 'invalid --security-opt 1: "seccomp"'),
+            (HostConfig(security_opt=["x=y"]), 'invalid --security-opt 2: "x=y"'),
+            (HostConfig(annotations={"": "x"}), empty),
+        ):
+            refused = self.assertRaises(InvalidParameter, check_body, ContainerConfig(), host)
+            self.assertEqual(refused.message, words)
+        check_body(ContainerConfig(), HostConfig(security_opt=["no-new-privileges"]))
+
+
 class WhatClientsWriteTests(SynchronousTestCase):
     def test_numbers_that_say_nothing_are_not_kept(self) -> None:
         for limit in (0, -1):

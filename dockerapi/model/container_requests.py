@@ -17,6 +17,7 @@ from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
 from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.ports import matched_ports
 from dockerapi.model.query import Query
 from dockerapi.model.versions import Version
 
@@ -196,6 +197,8 @@ class ListRequest:
         for code in filters.get("exited"):
             if not code.lstrip("-").isdecimal():
                 raise Malformed(f"invalid filter 'exited={code}': not a number")
+        filters.truth("is-task", False)
+        _check_ports(filters)
         return cls(
             query.boolean("all"),
             query.integer("limit"),
@@ -204,6 +207,17 @@ class ListRequest:
             version,
             f"{version}?{envelope.query}",
         )
+
+
+def _check_ports(filters: Filters) -> None:
+    for name in ("publish", "expose"):
+        for text in filters.get(name):
+            try:
+                matched_ports(text)
+            except Malformed as malformed:
+                raise Malformed(
+                    f"error while looking up for {name} {text}: {malformed.message}"
+                ) from None
 
 
 @attrs.frozen

@@ -99,7 +99,7 @@ class Filters:
             return True
         if values <= {"0", "false", "f"}:
             return False
-        raise Malformed(f"invalid filter '{name}={wanted[0]}'")
+        raise Malformed(f"invalid filter '{name}=[{' '.join(wanted)}]'")
 
 
 #: The longest regular expression, and the most choices in one (repetitions and groups): with

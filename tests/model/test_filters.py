@@ -51,8 +51,10 @@ class FilterTests(SynchronousTestCase):
         for text, value in (("true", True), ("1", True), ("T", True), ("0", False), ("F", False)):
             self.assertEqual(Filters({"dangling": [text]}).truth("dangling", False), value)
         self.assertTrue(Filters().truth("dangling", True))
-        for texts in (["maybe"], ["true", "false"]):
-            self.assertRaises(Malformed, Filters({"dangling": texts}).truth, "dangling", False)
+        for texts, told in ((["maybe"], "[maybe]"), (["true", "false"], "[true false]")):
+            filters = Filters({"dangling": texts})
+            refused = self.assertRaises(Malformed, filters.truth, "dangling", False)
+            self.assertEqual(refused.message, f"invalid filter 'dangling={told}'")
 
     def test_patterns(self) -> None:
         for text, name, passes in (

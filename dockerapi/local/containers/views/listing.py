@@ -69,8 +69,14 @@ class Listing:
         # Only asking for states asks for containers that do not run.
         everything = request.all or request.limit > 0 or bool(filters.get("status"))
         newest = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
+        since, before = self._others(request, "since"), self._others(request, "before")
         found = [
-            one for one in newest if (everything or one.state.active) and self._wanted(one, request)
+            one
+            for one in newest
+            if (everything or one.state.active)
+            and all(one.created_at > other for other in since)
+            and all(one.created_at < other for other in before)
+            and self._wanted(one, request)
         ]
         return found[: request.limit] if request.limit > 0 else found
 
@@ -95,21 +101,15 @@ class Listing:
                 exposes(container, filters.get("expose")),
                 publishes(container, filters.get("publish")),
                 filters.truth("is-task", False) is False,
-                self._relative(container, request),
             )
         )
 
-    def _relative(self, container: Container, request: ListRequest) -> bool:
-        """Tell whether `container` is before and after those that the filters name."""
-        for name, sign in (("before", 1), ("since", -1)):
-            for reference in request.filters.get(name):
-                try:
-                    other = self._registry.get(reference)
-                except NotFound as missing:
-                    raise InvalidParameter(missing.message) from None
-                if (other.created_at - container.created_at) * sign <= 0:
-                    return False
-        return True
+    def _others(self, request: ListRequest, name: str) -> list[int]:
+        """Return when those were created that the filter `name` names."""
+        try:
+            return [self._registry.get(one).created_at for one in request.filters.get(name)]
+        except NotFound as missing:
+            raise InvalidParameter(missing.message) from None
 
     @staticmethod
     def _networks(container: Container) -> list[str]:

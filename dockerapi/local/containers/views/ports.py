@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.container import Container
-from dockerapi.model.malformed import Malformed
 from dockerapi.model.ports import Port, PublishedPort, exposed_ports, matched_ports
 
 
@@ -37,7 +35,7 @@ def port_rows(container: Container) -> list[Mapping[str, Any]]:
 def publishes(container: Container, wanted: Sequence[str]) -> bool:
     """Tell whether a port of the host that one of the filters names leads to `container`.
 
-    Of a container that does not run, whether it would. Raises `InvalidParameter`.
+    Of a container that does not run, whether it would.
     """
     sandbox = container.sandbox
     ports = {Port(one.number, one.port.protocol) for one in (sandbox.ports if sandbox else ())}
@@ -45,29 +43,16 @@ def publishes(container: Container, wanted: Sequence[str]) -> bool:
         protocol = Port.parse(name).protocol
         numbers = (one.host_port for one in bindings or ())
         ports |= {Port(int(number), protocol) for number in numbers if number.isdecimal()}
-    return _any(ports, wanted, "publish")
+    return _any(ports, wanted)
 
 
 def exposes(container: Container, wanted: Sequence[str]) -> bool:
-    """Tell whether `container` exposes a port that one of the filters names.
-
-    Raises `InvalidParameter`.
-    """
-    return _any(set(exposed_ports(container.config.exposed_ports or ())), wanted, "expose")
+    """Tell whether `container` exposes a port that one of the filters names."""
+    return _any(set(exposed_ports(container.config.exposed_ports or ())), wanted)
 
 
-def _any(ports: set[Port], wanted: Sequence[str], name: str) -> bool:
-    if not wanted:
-        return True
-    found = False
-    for text in wanted:
-        try:
-            found |= not ports.isdisjoint(matched_ports(text))
-        except Malformed as malformed:
-            raise InvalidParameter(
-                f"error while looking up for {name} {text}: {malformed.message}"
-            ) from None
-    return found
+def _any(ports: set[Port], wanted: Sequence[str]) -> bool:
+    return not wanted or any(not ports.isdisjoint(matched_ports(text)) for text in wanted)
 
 
 def _ports(container: Container) -> list[tuple[Port, list[PublishedPort]]]:

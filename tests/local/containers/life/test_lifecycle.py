@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from dockerapi.local.containers.runtime import conmon
 from dockerapi.local.containers.runtime.runtime import StartFailed
+from dockerapi.model.malformed import Malformed
 from tests.local.containers.support import Rig, RigCase
 
 
@@ -317,6 +319,19 @@ class LifecycleTests(RigCase):
         self.assertEqual(await names('filters={"status":["exited"]}'), ["/runs"])
         await self.rig.job("ContainerStart", "runs")
         self.assertEqual(await names(f"all=1&{ended}"), [])
+
+    async def test_filters_that_are_none_are_told_without_containers_too(self) -> None:
+        for name, value, told in (
+            ("before", "nosuch", "No such container: nosuch"),
+            ("since", "nosuch", "No such container: nosuch"),
+            ("is-task", "x", "invalid filter 'is-task=[x]'"),
+            ("publish", "x", "error while looking up for publish x: "),
+            ("expose", "9-1", "error while looking up for expose 9-1: "),
+        ):
+            query = f"filters={json.dumps({name: [value]})}"
+            with self.assertRaises((InvalidParameter, Malformed)) as caught:
+                await self.rig.job("ContainerList", query=query)
+            self.assertIn(told, caught.exception.message)
 
     async def test_top(self) -> None:
         await self.rig.create("sleep", "100", name="cx")

@@ -22,9 +22,8 @@ import dockerapi
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.archive.statuses import FAILED
 from dockerapi.local.host.pidfd import until_readable
-from dockerapi.local.host.pipes import until_writable
 from dockerapi.local.host.spawn import Process, memory_file, spawn, written
-from dockerapi.wire.duplex import Sink, Source
+from dockerapi.wire.duplex import Sink
 
 _PACKAGES = str(Path(dockerapi.__file__).parent.parent)
 _START = (
@@ -32,7 +31,7 @@ _START = (
     "from dockerapi.local.archive.child import main; main()"
 )
 #: How much waits in a pipe, in bytes: what may be had without root's rights too.
-_PIPE = 1 << 20
+PIPE = 1 << 20
 #: How much is sent on at once, in bytes: what a socket takes without waiting.
 _READ = 1 << 17
 #: The longest first line: two paths in hexadecimal digits.
@@ -71,7 +70,7 @@ class Child:
         pass_fds: Sequence[int] = (),
     ) -> Self:
         """Start it; the descriptors stay their caller's."""
-        reading, writing = _pipe()
+        reading, writing = pipe()
         errors = contextlib.ExitStack()
         kept = memory_file(errors, "stderr")
         words = [os.fsdecode(argument) for argument in arguments]
@@ -143,51 +142,10 @@ class Child:
         return os.read(self._output.fileno(), limit)
 
 
-class Feed:
-    """The pipe into a child's input.
-
-    :ivar reading: the child's end; `start` the child, then call `opened`.
-    """
-
-    def __init__(self) -> None:
-        self.reading, self._writing = _pipe()
-        os.set_blocking(self._writing, False)
-
-    def opened(self) -> None:
-        """Close the child's end here. Harmless when done."""
-        if self.reading >= 0:
-            os.close(self.reading)
-            self.reading = -1
-
-    async def pump(self, source: Source) -> None:
-        """Give the child all that `source` has; returns early where it wants no more.
-
-        Raises `StreamAborted` where the source broke off.
-        """
-        try:
-            while data := await source.read(_PIPE):
-                view = memoryview(data)
-                while view:
-                    try:
-                        view = view[os.write(self._writing, view) :]
-                    except BlockingIOError:
-                        await until_writable(self._writing)
-        except BrokenPipeError:
-            source.abort("the archive is not wanted")
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Say that nothing follows. Harmless when done."""
-        self.opened()
-        if self._writing >= 0:
-            os.close(self._writing)
-            self._writing = -1
-
-
-def _pipe() -> tuple[int, int]:
+def pipe() -> tuple[int, int]:
+    """Return the ends of a new pipe, for reading and for writing, that takes much."""
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):
         # Others may have used up what one user may have.
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE)
     return reading, writing

@@ -24,8 +24,9 @@ import msgspec
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
 from dockerapi.engine.job import Job
+from dockerapi.local.archive.feeding import Feed
 from dockerapi.local.archive.limits import room
-from dockerapi.local.archive.process import Child, Feed
+from dockerapi.local.archive.process import Child
 from dockerapi.local.host.beneath import open_regular, opened_root
 from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.archivedocuments import Packed, read_packed
@@ -225,8 +226,7 @@ async def _unpack(body: Source, directory: Path) -> None:
     """Unpack an archive into an empty directory; raises `EngineError` for what is none."""
     async with _child(directory) as (child, feed):
         await child.line()
-        await feed.pump(body)
-        await child.finish()
+        await feed.give(body, child)
 
 
 @asynccontextmanager

@@ -20,7 +20,8 @@ from typing import IO
 
 from dockerapi.local.archive.limits import MEMBERS, room
 from dockerapi.local.archive.tarstream import Damaged, ForwardStream, Refused, StrictInfo
-from dockerapi.local.images.decompression import Unsupported, decompressed
+from dockerapi.local.archive.zstd import Unsupported
+from dockerapi.local.images.decompression import decompressed
 from dockerapi.local.images.extraction import Tree
 
 #: The most memory that reading an archive may take, in bytes: an archive's headers name sizes.

@@ -13,7 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, TestCase
 
-from dockerapi.local.archive.process import Child, Feed
+from dockerapi.local.archive.feeding import Feed
+from dockerapi.local.archive.process import Child
 from dockerapi.local.host.trees import remove_tree
 from dockerapi.wire.duplex import CHUNK
 
@@ -115,5 +116,4 @@ class ChildCase(TestCase):
             feed.opened()
             with contextlib.closing(child):
                 await child.line()
-                await feed.pump(Bytes(data))
-                await child.finish()
+                await feed.give(Bytes(data), child)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import stat
+import subprocess
 import tarfile
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +16,17 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.trial.unittest import SkipTest
 
 from dockerapi.local.archive.process import Child, ChildFailed
 from dockerapi.local.archive.statuses import NOT_DIRECTORY, NOT_FOUND
 from dockerapi.local.host.overlay import mount_overlay
 from dockerapi.local.host.syscalls import UnmountFlag, umount
 from tests.local.archive.support import ChildCase, Collected, archive
+
+
+def _zstd(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-c"], input=data, check=True, capture_output=True).stdout
 
 
 class GetTests(ChildCase):
@@ -182,6 +189,22 @@ class PutTests(ChildCase):
         for compression in ("gz", "bz2", "xz"):
             await self.put(archive((compression, {"data": b"x"}), compression=compression))
             self.assertEqual((self.root / compression).read_bytes(), b"x")
+
+    async def test_zstd(self) -> None:
+        if shutil.which("zstd") is None:
+            raise SkipTest("zstd is not installed")
+        content = os.urandom(3 << 20)
+        plain = archive(("z", {"data": content}))
+        skippable = b"\x50\x2a\x4d\x18\x02\0\0\0--"
+        whole = _zstd(plain)
+        for packed in (whole, skippable + whole, _zstd(plain[:99]) + _zstd(plain[99:])):
+            await self.put(packed)
+            self.assertEqual((self.root / "z").read_bytes(), content)
+            (self.root / "z").unlink()
+        self.assertEqual(await self.refused(whole[:-100_000]), "unexpected EOF")
+        # After the archive's end only the decompressor can tell.
+        self.assertEqual(await self.refused(whole[:-1]), "the archive is damaged, as zstd finds")
+        self.assertIn("there is room for", await self.refused(whole, limit=str(1 << 20)))
 
     async def test_contents_of_every_length(self) -> None:
         at_once = 1 << 18  # What it reads at once: pieces end within headers and contents.

@@ -6,11 +6,15 @@ import gzip
 import io
 import json
 import os
+import shutil
 import socket
 import stat
+import subprocess
 import tarfile
 from functools import partial
 from typing import Any
+
+from twisted.trial.unittest import SkipTest
 
 from dockerapi.engine.answers import Stream
 from dockerapi.engine.errors import EngineError, NotFound
@@ -143,6 +147,18 @@ class SavingTests(ImagesTestCase):
         self.assertEqual(lines[-1]["stream"], "Loaded image: one:latest\n")
         self.assertEqual(lines[0]["status"], "Loading layer")
         self.assertEqual((await self.images.resolve("one")).id, identity)
+
+    async def test_compressed_with_zstd(self) -> None:
+        if shutil.which("zstd") is None:
+            raise SkipTest("zstd is not installed")
+        identity = await self.import_image(SMALL, "one")
+        data = await self.save("one")
+        await self.remove("one")
+        packed = subprocess.run(["zstd", "-c"], input=data, check=True, capture_output=True).stdout
+        await self.load(packed)
+        self.assertEqual((await self.images.resolve("one")).id, identity)
+        with self.assertRaises(EngineError):
+            await self.load(packed[:-9])
 
     async def test_by_id_there_is_no_name(self) -> None:
         identity = await self.import_image(SMALL, "one")

@@ -18,7 +18,8 @@ from dockerapi.engine.answers import Answer, Bare, Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.engine.job import Job
-from dockerapi.local.archive.process import Child, ChildFailed, Feed
+from dockerapi.local.archive.feeding import Feed
+from dockerapi.local.archive.process import Child, ChildFailed
 from dockerapi.local.archive.statuses import NOT_DIRECTORY, NOT_FOUND
 from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.container import Container
@@ -91,8 +92,7 @@ class ArchiveOperations:
             try:
                 (directory,) = await _first_line(child, request.path, request.container)
                 _check_writable(container, directory)
-                await feed.pump(request.body)
-                await child.finish()
+                await feed.give(request.body, child)
             finally:
                 child.close()
         self._ledger.publish(container, "extract-to-dir")

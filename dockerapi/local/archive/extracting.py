@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import shutil
 import stat
 import tarfile
 
@@ -19,6 +18,7 @@ from dockerapi.local.archive.input import Input
 from dockerapi.local.archive.tarstream import Refused
 from dockerapi.local.archive.times import set_times
 from dockerapi.local.host.beneath import open_beneath
+from dockerapi.local.host.trees import remove_at
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -111,7 +111,7 @@ class Extraction:
         if not was_directory:
             os.unlink(name, dir_fd=parent)
         elif not is_directory:
-            shutil.rmtree(name, dir_fd=parent)
+            remove_at(parent, name)
 
     def _make(
         self,

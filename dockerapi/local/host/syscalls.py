@@ -64,6 +64,7 @@ class Resolve(IntFlag):
     """How `openat2` walks a path."""
 
     NONE = 0
+    NO_XDEV = 0x01
     NO_MAGICLINKS = 0x02
     NO_SYMLINKS = 0x04
     BENEATH = 0x08

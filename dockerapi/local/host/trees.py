@@ -1,28 +1,92 @@
-"""The removal of trees that containers have made."""
+"""The removal of trees that containers and archives have made.
+
+Rule: however deep a tree is, and whatever changes in it meanwhile, no link is followed, nothing
+that is mounted is entered, and one directory is open at a time.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
-import subprocess
-from contextlib import suppress
-from pathlib import Path
+
+from dockerapi.local.host.syscalls import Resolve, openat2
+
+#: Not typing's, whose import takes the child that uses this longer than all else that it does.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory with all that is in it, however deep; nothing happens where none is.
+    """Remove a directory with all that is in it; nothing happens where none is.
 
     Blocks. Raises OSError for what cannot be removed.
     """
-    with suppress(FileNotFoundError):
-        try:
-            shutil.rmtree(path)
-        except (OSError, RecursionError):
-            # Without the start of a program almost always; `rm` knows no depth that is too deep.
-            os.lstat(path)
-            command = ("rm", "-rf", "--one-file-system", "--", path)
-            completed = subprocess.run(command, capture_output=True, check=False)
-            if completed.returncode:
-                text = completed.stderr.decode(errors="replace").strip()
-                raise OSError(errno.EIO, text, str(path)) from None
+    try:
+        parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        remove_at(parent, path.name)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(parent)
+
+
+def remove_at(parent: int, name: str | bytes) -> None:
+    """Remove the directory `name` of the open directory `parent`, with all that is in it.
+
+    Blocks. Raises OSError: for what cannot be removed, EBUSY for what something is mounted on,
+    ESTALE where a directory was moved meanwhile.
+    """
+    handle = _enter(parent, name)
+    try:
+        # For each level its directory's number, and what directories are left in it.
+        levels = [(os.fstat(handle).st_ino, _empty(handle))]
+        while True:
+            inner = levels[-1][1]
+            if inner:
+                below = _enter(handle, inner[-1])
+                os.close(handle)
+                handle = below
+                levels.append((os.fstat(handle).st_ino, _empty(handle)))
+                continue
+            levels.pop()
+            if not levels:
+                break
+            above = _enter(handle, "..")
+            os.close(handle)
+            handle = above
+            number, inner = levels[-1]
+            if os.fstat(handle).st_ino != number:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), inner[-1])
+            os.rmdir(inner.pop(), dir_fd=handle)
+    finally:
+        os.close(handle)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _enter(parent: int, name: str | bytes) -> int:
+    """Return a descriptor of a directory that is no link, and on which nothing is mounted."""
+    try:
+        return openat2(parent, name, _DIRECTORY, resolve=Resolve.NO_XDEV | Resolve.NO_SYMLINKS)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name) from error
+
+
+def _empty(directory: int) -> list[str]:
+    """Remove everything but directories from an open directory; return the names of those."""
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            try:
+                os.unlink(name, dir_fd=directory)
+            except FileNotFoundError:
+                continue  # Somebody else has removed it.
+    return [name for name, is_directory in found if is_directory]

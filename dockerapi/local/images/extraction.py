@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import tarfile
 from types import TracebackType
@@ -19,6 +18,7 @@ from dockerapi.local.archive.attributes import OVERLAY, set_attributes
 from dockerapi.local.archive.tarstream import CHUNK, Damaged, Refused
 from dockerapi.local.archive.times import set_times
 from dockerapi.local.host.beneath import make_directories, open_beneath
+from dockerapi.local.host.trees import remove_at
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -214,7 +214,7 @@ class Tree:
         if not stat.S_ISDIR(found.st_mode):
             os.unlink(name, dir_fd=directory)
         elif not keep_directory:
-            shutil.rmtree(name, dir_fd=directory)
+            remove_at(directory, name)
 
     def _open_parent(self, path: str) -> int:
         """Return a descriptor of the directory `path`, made with its parents where missing."""

@@ -69,6 +69,17 @@ def archive(
     return target.getvalue()
 
 
+def make_deep(path: Path) -> None:
+    """Make a directory with a tree in it that is deeper than paths and stacks can be."""
+    path.mkdir()
+    handle = os.open(path, os.O_RDONLY)
+    for _ in range(5000):
+        os.mkdir("d", dir_fd=handle)
+        above, handle = handle, os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(above)
+    os.close(handle)
+
+
 class ChildCase(TestCase):
     """A directory `root` that the child enters, and one beside it that it must not reach."""
 

@@ -22,7 +22,7 @@ from dockerapi.local.archive.process import Child, ChildFailed
 from dockerapi.local.archive.statuses import NOT_DIRECTORY, NOT_FOUND
 from dockerapi.local.host.overlay import mount_overlay
 from dockerapi.local.host.syscalls import UnmountFlag, umount
-from tests.local.archive.support import ChildCase, Collected, archive
+from tests.local.archive.support import ChildCase, Collected, archive, make_deep
 
 
 def _zstd(data: bytes) -> bytes:
@@ -179,6 +179,11 @@ class PutTests(ChildCase):
         self.assertTrue((self.root / "f").is_dir())
         self.assertTrue((self.root / "d").is_file())
         self.assertFalse((self.root / "link").is_symlink())
+
+    async def test_a_deep_tree_is_in_the_way(self) -> None:
+        make_deep(self.root / "d")
+        await self.put(archive(("d", {"data": b"x"})))
+        self.assertEqual((self.root / "d").read_bytes(), b"x")
 
     async def test_owner(self) -> None:
         await self.put(archive(("f", {"data": b"x", "uid": 9})), owner=("1000", "1001"))

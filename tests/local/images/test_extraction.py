@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from dockerapi.local.host.trees import remove_tree
 from tests.local.images.registry import digest
 from tests.local.images.support import Archive
 
@@ -29,7 +30,7 @@ class ExtractionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="images-unpack-"))
-        self.addCleanup(shutil.rmtree, self.base)
+        self.addCleanup(remove_tree, self.base)
         self.root = self.base / "root"
         self.root.mkdir()
         self.outside = self.base / "outside"
@@ -171,6 +172,10 @@ class ExtractionTests(SynchronousTestCase):
         self.assertTrue(stat.S_ISCHR(found.st_mode))
         self.assertEqual((found.st_rdev, found.st_mode & 0o777), (os.makedev(1, 3), 0o666))
         self.assertTrue((self.root / "pipe").is_fifo())
+
+    def test_a_deep_tree_is_replaced(self) -> None:
+        self.unpack(Archive().add("a/" * 1500 + "f", b"1").add("a", b"22").bytes())
+        self.assertEqual((self.root / "a").read_bytes(), b"22")
 
     def test_whiteouts(self) -> None:
         self.unpack(

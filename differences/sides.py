@@ -194,11 +194,14 @@ def missing() -> str:
 
 def remove_cgroups() -> None:
     """Remove the cgroups that `--cgroup-parent /differences` made; servers leave them."""
-    for directory in Path("/sys/fs/cgroup").glob("**/differences"):
-        # Nobody runs in them any more; those of version 1 have one for each controller.
-        for path in (*directory.glob("*/"), directory):
-            with suppress(OSError):
-                path.rmdir()
+    # Not by a pattern: others' cgroups come and go while this looks for its own.
+    for parent, names, _ in os.walk("/sys/fs/cgroup"):
+        if "differences" in names:
+            directory = Path(parent, "differences")
+            # Nobody runs in them any more; those of version 1 have one for each controller.
+            for path in (*directory.glob("*/"), directory):
+                with suppress(OSError):
+                    path.rmdir()
 
 
 def _dechunked(body: bytes) -> bytes:

@@ -152,7 +152,7 @@ class CommitRequest:
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a bad name, or a body that is none."""
         query = Query(envelope.query)
-        received = await envelope.read()
+        received = await envelope.read_json()
         config = ContainerConfig()
         if received.strip() not in (b"", b"null"):
             config = decode_json(received, ContainerConfig)

@@ -48,13 +48,7 @@ class CreateRequest:
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body or a platform that is none."""
         query = Query(envelope.query)
-        media_type = (envelope.header(b"content-type") or b"application/json").partition(b";")[0]
-        if media_type.strip().lower() != b"application/json":
-            given = media_type.decode("latin-1")
-            raise Malformed(
-                f"unsupported Content-Type header ({given}): must be 'application/json'"
-            )
-        received = await envelope.read()
+        received = await envelope.read_json()
         body = decode_json(received, CreateBody)
         limit_create(body, version)
         wanted = query.text("platform") if version >= PLATFORM else ""
@@ -255,7 +249,7 @@ class UpdateRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
-        changes = decode_json(await envelope.read(), HostConfig)
+        changes = decode_json(await envelope.read_json(), HostConfig)
         limit_update(changes, version)
         return cls(args[0], changes)
 

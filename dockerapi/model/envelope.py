@@ -53,6 +53,19 @@ class Envelope:
                 return value
         return None
 
+    async def read_json(self) -> bytes:
+        """Return the whole body, which is to be JSON, perhaps none at all.
+
+        Raises `Malformed` where it is told to be something else, and where it is too long.
+        """
+        given = self.header(b"content-type") or b"application/json"
+        if given.partition(b";")[0].strip().lower() != b"application/json":
+            raise Malformed(
+                f"unsupported Content-Type header ({given.decode('latin-1')}): "
+                "must be 'application/json'"
+            )
+        return await self.read()
+
     async def read(self, limit: int = JSON_LIMIT) -> bytes:
         """Return the whole body; raise `Malformed` when it is longer than `limit` bytes."""
         if self.length is not None and self.length > limit:

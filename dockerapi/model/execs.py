@@ -59,7 +59,7 @@ class ExecCreateRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that names no command."""
-        body = await envelope.read()
+        body = await envelope.read_json()
         config = decode_json(body, ExecConfig) if body else ExecConfig()
         if not config.cmd:
             raise Malformed("No exec command specified")
@@ -87,7 +87,7 @@ class ExecStartRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
-        body = await envelope.read()
+        body = await envelope.read_json()
         config = decode_json(body, ExecStartConfig) if body else ExecStartConfig()
         size = None
         if config.console_size is not None and config.tty and version >= _SIZES:

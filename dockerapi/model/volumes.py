@@ -44,10 +44,9 @@ class VolumeCreateRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
-        received = await envelope.read()
-        if not received.strip():
-            raise Malformed("invalid JSON: got EOF while reading request body")
-        return cls(decode_json(received, VolumeCreateBody), version)
+        received = await envelope.read_json()
+        body = decode_json(received, VolumeCreateBody) if received else VolumeCreateBody()
+        return cls(body, version)
 
 
 @attrs.frozen

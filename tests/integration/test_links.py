@@ -44,6 +44,17 @@ class LinkTests(EmbeddedCase):
         done = self.server.run("rm", "--link", "/web/store")
         self.assertIn(b"No such container: web/store", done.stderr)
 
+    def test_a_container_is_found_and_listed_by_links_to_it(self) -> None:
+        self.ok("create", "--name", "web", "--link", "db:store", "busybox", "true")
+        self.ok("rename", "web", "site")
+        for name in ("site/store", "/site/store"):
+            self.assertEqual(self.ok("inspect", "-f", "{{.Name}}", name).strip(), "/db")
+        listed = self.ok("ps", "--no-trunc", "--format", "{{.Names}}").strip()
+        self.assertEqual(listed, "db,site/store")
+        self.assertIn(b"No such container", self.server.run("kill", "site/other").stderr)
+        self.ok("rm", "site")
+        self.assertEqual(self.ok("ps", "--no-trunc", "--format", "{{.Names}}").strip(), "db")
+
     def test_an_address_that_changes(self) -> None:
         self.ok("run", "-d", "--name", "web", "--link", "db", "busybox", "sleep", "1000")
         self.ok("kill", "db")

@@ -94,6 +94,16 @@ def shown(container: Container, registry: Registry) -> list[str] | None:
     return found or None
 
 
+def names_by_links(registry: Registry) -> dict[str, list[str]]:
+    """Return the names that containers have by the links of others, by id."""
+    found: dict[str, list[str]] = {}
+    for one in registry:
+        for text in one.host_config.links or ():
+            identity, _, alias = text.partition(":")
+            found.setdefault(identity, []).append(f"/{one.name}/{alias}")
+    return found
+
+
 def linked(container: Container, links: Iterable[Link]) -> Linked:
     """Return what `container` is told of `links`."""
     found = [link for link in links if link.address]

@@ -32,6 +32,8 @@ class Registry:
     def get(self, reference: str) -> Container:
         """Return the container of an id, a name (with or without slash), or a unique prefix.
 
+        A link has a name, too: that of its container and its alias, as in ``/web/db``.
+
         Raises `NotFound` and, where several ids begin so, `InvalidParameter`, in dockerd's words.
         """
         container = self._by_id.get(reference)
@@ -40,6 +42,8 @@ class Registry:
         identity = self._names.get(reference.removeprefix("/"))
         if identity is not None and identity in self._by_id:
             return self._by_id[identity]
+        if (linked := self._linked(reference.removeprefix("/"))) is not None:
+            return linked
         found = [
             identity for identity in self._by_id if reference and identity.startswith(reference)
         ]
@@ -48,6 +52,16 @@ class Registry:
         if not found:
             raise NotFound(f"No such container: {reference}")
         return self._by_id[found[0]]
+
+    def _linked(self, name: str) -> Container | None:
+        """Return the container that the link `name` leads to; None where there is none."""
+        parent, _, alias = name.rpartition("/")
+        holder = self._by_id.get(self._names.get(parent, ""))
+        for text in (holder.host_config.links or ()) if holder is not None else ():
+            identity, _, known_as = text.partition(":")
+            if known_as == alias:
+                return self._by_id.get(identity)
+        return None
 
     @contextmanager
     def making(self, container: Container) -> Iterator[None]:

@@ -32,6 +32,7 @@ from dockerapi.local.containers.health.health import inherited
 from dockerapi.local.containers.life.restarting import check_policy
 from dockerapi.local.containers.logs.options import check_options
 from dockerapi.local.containers.mounts.parsing import parse_mounts
+from dockerapi.local.containers.mounts.rules import clean
 from dockerapi.local.containers.needs import Image
 from dockerapi.local.containers.runtime.namespaces import check_modes
 from dockerapi.local.containers.runtime.resources import (
@@ -139,11 +140,14 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
     reset = entrypoint == [""]
     if not entrypoint:
         command = command or list(defaults.get("Cmd") or ())
-        entrypoint = list(defaults.get("Entrypoint") or ())
-    config.entrypoint = None if reset else entrypoint or None
+        if config.entrypoint is None:
+            config.entrypoint = list(defaults.get("Entrypoint") or ()) or None
+    if reset:
+        config.entrypoint = None
     config.cmd = command or None
     config.user = config.user or defaults.get("User") or ""
-    config.working_dir = config.working_dir or defaults.get("WorkingDir") or ""
+    workdir = config.working_dir or defaults.get("WorkingDir") or ""
+    config.working_dir = clean(workdir) if workdir else ""
     config.stop_signal = config.stop_signal or defaults.get("StopSignal") or ""
     config.healthcheck = inherited(config.healthcheck, defaults.get("Healthcheck"))
     own = {entry.partition("=")[0] for entry in config.env or ()}

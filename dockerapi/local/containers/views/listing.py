@@ -13,6 +13,7 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.links import names_by_links
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.views.documents import now, summary
 from dockerapi.local.containers.views.older import listed_at
@@ -47,7 +48,7 @@ class Listing:
         body = None if request.size else self._remembered.get(request.key)
         if body is None:
             chosen = self.chosen(request)
-            rows = [summary(container, time) for container in chosen]
+            rows = self._rows(chosen, time)
             if request.size:
                 await self._add_sizes(chosen, rows)
             for row in rows:
@@ -118,11 +119,18 @@ class Listing:
             return [container.host_config.network_mode]
         return [text for one in sandbox.endpoints for text in (one.network, one.network_id)]
 
+    def _rows(self, containers: Sequence[Container], time: float) -> list[dict[str, Any]]:
+        rows = [summary(container, time) for container in containers]
+        if more := names_by_links(self._registry):
+            for container, row in zip(containers, rows, strict=True):
+                row["Names"] += more.get(container.id, ())
+        return rows
+
     async def measured(self) -> list[tuple[Container, dict[str, Any]]]:
         """Return every container with its row, sizes included, newest first."""
         time = now()
         everything = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
-        rows = [summary(container, time) for container in everything]
+        rows = self._rows(everything, time)
         await self._add_sizes(everything, rows)
         return list(zip(everything, rows, strict=True))
 

@@ -70,6 +70,25 @@ class WhatClientsWriteTests(SynchronousTestCase):
         image = {"config": {"Env": ["A=1", "B=2"]}}
         self.assertEqual(merge_config(CreateBody(env=["B=3"]), image).env, ["B=3", "A=1"])
 
+    def test_an_entrypoint_of_no_words_takes_the_image_s_away(self) -> None:
+        image = {"config": {"Entrypoint": ["env"], "Cmd": ["of", "image"]}}
+        for entrypoint, command, words in (
+            (None, None, ["env", "of", "image"]),
+            (None, ["own"], ["env", "own"]),
+            ([], ["own"], ["own"]),
+            ([], None, ["of", "image"]),
+            ([""], ["own"], ["own"]),
+            (["sh"], None, ["sh"]),
+        ):
+            body = CreateBody(entrypoint=entrypoint, cmd=command)
+            self.assertEqual(merge_config(body, image).words(), words)
+        self.assertEqual(merge_config(CreateBody(entrypoint=[]), image).entrypoint, [])
+        self.assertIsNone(merge_config(CreateBody(entrypoint=[""]), image).entrypoint)
+
+    def test_a_working_directory_is_kept_in_its_shortest_form(self) -> None:
+        for given, kept in (("", ""), ("/tmp/", "/tmp"), ("//a/./b/../c", "/a/c")):
+            self.assertEqual(merge_config(CreateBody(working_dir=given), {}).working_dir, kept)
+
 
 class DeviceRuleTests(SynchronousTestCase):
     def test_a_star_is_left_out_as_the_runtimes_want_it(self) -> None:

@@ -1,0 +1,39 @@
+"""What is read of a request as it came."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from dockerapi.model.container_requests import UpdateRequest
+from dockerapi.model.envelope import Envelope
+from dockerapi.model.execs import ExecCreateRequest, ExecStartRequest
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.versions import NEWEST
+from dockerapi.model.volumes import VolumeCreateRequest
+from tests.local.containers.support import Bytes
+
+
+def envelope(body: bytes, kind: bytes | None = None) -> Envelope:
+    """Return a request with a body of the media type `kind`."""
+    headers = () if kind is None else ((b"Content-Type", kind),)
+    return Envelope("POST", "/", "", headers, Bytes(body), len(body))
+
+
+class JsonTests(TestCase):
+    async def test_the_media_type(self) -> None:
+        for kind in (None, b"application/json", b"Application/JSON; charset=utf-8"):
+            self.assertEqual(await envelope(b"{}", kind).read_json(), b"{}")
+        with self.assertRaises(Malformed) as caught:
+            await envelope(b"{}", b"text/plain").read_json()
+        text = "unsupported Content-Type header (text/plain): must be 'application/json'"
+        self.assertEqual(caught.exception.message, text)
+
+    async def test_every_operation_looks_at_it(self) -> None:
+        for request in (ExecCreateRequest, ExecStartRequest, UpdateRequest, VolumeCreateRequest):
+            with self.assertRaises(Malformed) as caught:
+                await request.decode(envelope(b"{}", b"text/plain"), ["cc"], NEWEST)
+            self.assertIn("unsupported Content-Type", caught.exception.message)
+
+    async def test_no_body_is_an_empty_one(self) -> None:
+        request = await VolumeCreateRequest.decode(envelope(b""), [], NEWEST)
+        self.assertEqual(request.body.name, "")

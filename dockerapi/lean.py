@@ -17,7 +17,16 @@ from typing import Any
 
 #: Modules that others import and this server hardly ever uses: for a debugger, Windows, cookies.
 #: Of packages only their own names are left out, which most often stand for all of their modules.
-_BY_NEED = ("asyncio", "difflib", "http.cookiejar", "pdb", "pyroute2", "urllib.request", "werkzeug")
+_BY_NEED = (
+    "asyncio",
+    "difflib",
+    "http.cookiejar",
+    "klein",
+    "pdb",
+    "pyroute2",
+    "urllib.request",
+    "werkzeug",
+)
 #: Which module of a package has the names that Twisted and pyroute2 take from the package.
 _HOMES: Mapping[str, Mapping[str, str]] = {
     "asyncio": {
@@ -25,7 +34,8 @@ _HOMES: Mapping[str, Mapping[str, str]] = {
         "Future": "futures",
         "Protocol": "protocols",
         "iscoroutine": "coroutines",
-    }
+    },
+    "klein": {"Klein": "app"},
 }
 
 

@@ -13,7 +13,7 @@ from twisted.application.service import Application
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
 
-from dockerapi.lean import load_reactor_without_tls
+from dockerapi.lean import load_reactor_without_tls, use_one_heap
 from dockerapi.settings import Settings
 from dockerapi.tap import Options, makeService
 
@@ -40,6 +40,7 @@ def serve(arguments: Sequence[str]) -> int:
     except usage.UsageError as error:
         print(f"dockerapi: {error}\nSee 'dockerapi --help'.", file=sys.stderr)
         return 1
+    use_one_heap()
     if not _serves_tls(options["settings"]):
         load_reactor_without_tls()
     config = ServerOptions()

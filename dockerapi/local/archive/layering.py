@@ -32,7 +32,7 @@ class Digest:
     """An output that takes the archive's digest in a thread, and copies contents on the way.
 
     :ivar target: where the next content is copied to; None for nowhere.
-    :ivar size: the bytes of all contents so far.
+    :ivar size: the bytes of all contents so far, and of symbolic links.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Digest:
 def make_layer(upper: bytes, target: bytes) -> tuple[str, int]:
     """Make the layer of the directory `upper` in the empty directory `target`.
 
-    Returns its diff id and the bytes of files in it. Raises OSError.
+    Returns its diff id and the bytes of files and links in it. Raises OSError.
     """
     output = Digest()
     _Layer(output, target).make(upper)
@@ -188,7 +188,10 @@ class _Layer:
         if self._link(entry, target):
             return
         if stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(entry.name, dir_fd=entry.parent), entry.path, dir_fd=target)
+            link = os.readlink(entry.name, dir_fd=entry.parent)
+            os.symlink(link, entry.path, dir_fd=target)
+            assert isinstance(self._output, Digest)
+            self._output.size += len(link)
         else:
             os.mknod(entry.path, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
         os.chown(entry.path, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)

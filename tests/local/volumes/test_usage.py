@@ -88,6 +88,13 @@ class MeasuringTests(RigCase):
             self.rig.make_job("SystemDataUsage", query="type=nosuch").run(), InvalidParameter
         )
 
+    async def test_what_changes_is_told_at_once(self) -> None:
+        await self.rig.create("true", name="one")
+        (first,) = (await self.rig.job("SystemDataUsage"))["Containers"]
+        await self.rig.job("ContainerRename", "one", query="name=two")
+        (second,) = (await self.rig.job("SystemDataUsage"))["Containers"]
+        self.assertEqual((first["Names"], second["Names"]), (["/one"], ["/two"]))
+
     async def test_one_walk_for_all_who_ask(self) -> None:
         await self.rig.create("true", name="one")
         walks: list[None] = []

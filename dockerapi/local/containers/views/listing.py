@@ -1,7 +1,7 @@
 """ContainerList: which containers, newest first, encoded once for as long as nothing changes.
 
-Source: `ContainerList` of the specification. Rule: an answer is remembered until a container
-changes or the second does, since ages are told in seconds.
+Source: `ContainerList` of the specification. Rule: answers and rows are remembered until a
+container changes or the second does, since ages are told in seconds; sizes are not.
 """
 
 from __future__ import annotations
@@ -33,18 +33,28 @@ class Listing:
         self._registry = registry
         self._sizes = sizes
         self._remembered: dict[str, bytes] = {}
+        #: Every container with its row, without sizes, newest first.
+        self._everything: list[tuple[Container, dict[str, Any]]] | None = None
         self._second = 0
 
     def forget(self) -> None:
         """Forget every answer, since a container changed."""
         self._remembered.clear()
+        self._everything = None
+
+    def _now(self) -> float:
+        """Return the time, having forgotten what was remembered in another second."""
+        time = now()
+        if int(time) != self._second:
+            self.forget()
+            self._second = int(time)
+        return time
 
     async def encoded(self, request: ListRequest) -> bytes:
         """Return the answer to `request` as JSON."""
-        time = now()
-        if int(time) != self._second or len(self._remembered) >= _REMEMBERED:
+        time = self._now()
+        if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-            self._second = int(time)
         body = None if request.size else self._remembered.get(request.key)
         if body is None:
             chosen = self.chosen(request)
@@ -128,11 +138,13 @@ class Listing:
 
     async def measured(self) -> list[tuple[Container, dict[str, Any]]]:
         """Return every container with its row, sizes included, newest first."""
-        time = now()
-        everything = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
-        rows = self._rows(everything, time)
-        await self._add_sizes(everything, rows)
-        return list(zip(everything, rows, strict=True))
+        time = self._now()
+        if self._everything is None:
+            newest = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
+            self._everything = list(zip(newest, self._rows(newest, time), strict=True))
+        found = [(container, row.copy()) for container, row in self._everything]
+        await self._add_sizes([one for one, _ in found], [row for _, row in found])
+        return found
 
     async def _add_sizes(
         self, containers: Sequence[Container], rows: Sequence[dict[str, Any]]

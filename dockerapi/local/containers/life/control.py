@@ -10,13 +10,14 @@ from contextlib import suppress
 
 import attrs
 
-from dockerapi.engine.errors import EngineError, InvalidParameter, NotModified
+from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.lifecycle import Lifecycle
 from dockerapi.local.containers.life.transitions import Operation, check, moved, refuse
 from dockerapi.local.containers.runtime.tools import Toolbox
 from dockerapi.local.containers.signals import parse_signal
+from dockerapi.local.host.pidfd import start_time_of
 
 #: Seconds between the first signal and SIGKILL, where nobody says otherwise.
 STOP_TIMEOUT = 10
@@ -139,7 +140,13 @@ class Control:
 
     async def _freeze(self, container: Container, command: str, status: Status) -> None:
         runtime = self._toolbox.require().runtime_of(container.id)
-        await runtime.check(command, container.id)
+        try:
+            await runtime.check(command, container.id)
+        except EngineError:
+            if start_time_of(container.state.pid) == container.state.start_time:
+                raise
+            # It has ended, which nobody has written down yet.
+            raise Conflict(f"container {container.id} is not running") from None
         told = event(container, "pause" if status is Status.PAUSED else "unpause")
         await self._ledger.save(container, moved(container.state, status), told)
 

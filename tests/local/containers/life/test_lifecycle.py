@@ -17,6 +17,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from dockerapi.local.containers.runtime import conmon
 from dockerapi.local.containers.runtime.runtime import StartFailed
+from dockerapi.local.host.pidfd import exit_of
 from dockerapi.model.malformed import Malformed
 from tests.local.containers.support import Rig, RigCase
 
@@ -266,6 +267,24 @@ class LifecycleTests(RigCase):
         await self.assertRaisesAsync(EngineError, self.rig.job("ContainerUnpause", "cx"))
         await self.rig.job("ContainerPause", "cx")
         await self.rig.job("ContainerDelete", "cx", query="force=1")
+
+    async def test_one_that_has_ended_meanwhile_is_not_paused(self) -> None:
+        identity = (await self.rig.create("sleep", "100", name="cx"))["Id"]
+        await self.rig.job("ContainerStart", "cx")
+        container = self.rig.containers.registry.get("cx")
+        ended, pid = await self.rig.wait("cx"), container.state.pid
+        await container.lock.acquire()
+        # It comes first when the lock is free, before the end can be written down.
+        pausing = Deferred.fromCoroutine(self.rig.job("ContainerPause", "cx"))
+        pidfd = os.pidfd_open(pid)
+        self.addCleanup(os.close, pidfd)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        await exit_of(pidfd)
+        container.lock.release()
+        with self.assertRaises(Conflict) as caught:
+            await pausing
+        self.assertEqual(caught.exception.message, f"container {identity} is not running")
+        self.assertEqual((await ended)["StatusCode"], 137)
 
     async def test_names(self) -> None:
         first = await self.rig.create("true", name="cx")

@@ -27,6 +27,7 @@ _LIST_FILTERS = (
 )
 _PRUNE_FILTERS = ("label", "label!", "until")
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+_NO_BODY_OF_START = Version(1, 24)
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -65,6 +66,25 @@ class ContainerRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request."""
+        return cls(args[0])
+
+
+@attrs.frozen
+class StartRequest:
+    """ContainerStart."""
+
+    container: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a configuration, as early clients sent it."""
+        length = envelope.length
+        # No object that says something is shorter, and old clients send ``null``.
+        if version >= _NO_BODY_OF_START and (length is None or length > 7):
+            raise Malformed(
+                "starting container with non-empty request body was deprecated "
+                "since API v1.22 and removed in v1.24"
+            )
         return cls(args[0])
 
 

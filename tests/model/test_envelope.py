@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from dockerapi.model.container_requests import UpdateRequest
+from dockerapi.model.container_requests import StartRequest, UpdateRequest
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.execs import ExecCreateRequest, ExecStartRequest
 from dockerapi.model.malformed import Malformed
-from dockerapi.model.versions import NEWEST
+from dockerapi.model.versions import NEWEST, Version
 from dockerapi.model.volumes import VolumeCreateRequest
 from tests.local.containers.support import Bytes
 
@@ -33,6 +33,17 @@ class JsonTests(TestCase):
             with self.assertRaises(Malformed) as caught:
                 await request.decode(envelope(b"{}", b"text/plain"), ["cc"], NEWEST)
             self.assertIn("unsupported Content-Type", caught.exception.message)
+
+    async def test_a_start_takes_no_configuration(self) -> None:
+        for body in (b"", b"null", b"{}"):
+            await StartRequest.decode(envelope(body), ["cc"], NEWEST)
+        body = b'{"Binds":["/a:/b"]}'
+        with self.assertRaises(Malformed):
+            await StartRequest.decode(envelope(body), ["cc"], NEWEST)
+        chunked = Envelope("POST", body=Bytes(b"{}"), length=None)
+        with self.assertRaises(Malformed):
+            await StartRequest.decode(chunked, ["cc"], NEWEST)
+        await StartRequest.decode(envelope(body), ["cc"], Version(1, 23))
 
     async def test_no_body_is_an_empty_one(self) -> None:
         request = await VolumeCreateRequest.decode(envelope(b""), [], NEWEST)

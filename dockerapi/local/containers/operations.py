@@ -51,6 +51,7 @@ from dockerapi.model.container_requests import (
     ListRequest,
     PruneRequest,
     RenameRequest,
+    StartRequest,
     StopRequest,
     TopRequest,
     WaitRequest,
@@ -152,7 +153,7 @@ class Operations:
 
     async def start(self, job: Job) -> None:
         """Answer ContainerStart."""
-        request = await job.request(ContainerRequest)
+        request = await job.request(StartRequest)
         await self._lifecycle.start(self._registry.get(request.container))
 
     async def stop(self, job: Job) -> None:

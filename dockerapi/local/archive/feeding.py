@@ -12,6 +12,7 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.archive.process import PIPE, Child, ChildFailed, pipe
 from dockerapi.local.archive.statuses import FAILED
 from dockerapi.local.archive.zstd import LENGTH, Unsupported, decompressor, is_zstd
+from dockerapi.local.host.flow import Flow
 from dockerapi.local.host.pipes import until_writable
 from dockerapi.local.host.spawn import Process, spawn
 from dockerapi.wire.duplex import Source
@@ -40,12 +41,7 @@ class Feed:
         Raises `StreamAborted` where the source broke off, and `ChildFailed`.
         """
         try:
-            start = await _beginning(source)
-            if is_zstd(start):
-                await self._decompress()
-            await self._write(start)
-            while data := await source.read(PIPE):
-                await self._write(data)
+            await self._pump(source)
         except BrokenPipeError:
             source.abort("the archive is not wanted")
         finally:
@@ -66,6 +62,16 @@ class Feed:
         self._end()
         if self._decompressor is not None:
             self._decompressor.send(signal.SIGKILL)
+
+    async def _pump(self, source: Source) -> None:
+        start = await _beginning(source)
+        if is_zstd(start):
+            await self._decompress()
+        await self._write(start)
+        with Flow() as flow:
+            while data := await source.read(PIPE):
+                flow.count(len(data))
+                await self._write(data)
 
     async def _decompress(self) -> None:
         """Put the decompressor between this and the child."""

@@ -26,6 +26,7 @@ from twisted.internet.task import LoopingCall
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.host.filesystem import sync_filesystem
+from dockerapi.local.host.flow import Flow
 from dockerapi.local.host.spawn import run
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.image import Layer
@@ -120,8 +121,10 @@ class Content:
     async def receive(self, source: Source) -> Blob:
         """Keep all that `source` gives as a blob, under whatever digest it has."""
         async with self.receiver() as receiver:
-            while data := await source.read(BATCH):
-                await receiver.write(data)
+            with Flow() as flow:
+                while data := await source.read(BATCH):
+                    flow.count(len(data))
+                    await receiver.write(data)
             return await receiver.keep()
 
     async def unpack(

@@ -25,9 +25,9 @@ ID = "c" * 64
 
 
 def a_container(status: Status, *, removing: bool = False) -> Container:
-    made = Container(
-        ID, "box", 0, "", "sha256:" + "0" * 64, b"", ContainerConfig(), HostConfig(), State(status)
-    )
+    image = "sha256:" + "0" * 64
+    config, host = ContainerConfig(), HostConfig()
+    made = Container(ID, "box", 0, "", image, b"", config, host, state=State(status))
     made.removing = removing
     return made
 

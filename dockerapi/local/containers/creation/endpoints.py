@@ -26,6 +26,9 @@ from dockerapi.model.versions import NEWEST, Version
 #: one of them.
 _SEVERAL = Version(1, 44)
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
+#: An option of the driver: settings of the kernel for the interface that the container has there.
+_SYSCTLS = "com.docker.network.endpoint.sysctls"
+_SYSCTL = re.compile(r"[^.\0]*\.(?:ipv4|ipv6|mpls)\.[^.\0]*\.(?:IFNAME|ifname)\.[^\0]*")
 _PREDEFINED = ("", "default", "bridge", "host", "none")
 _SETUP = "failed to set up container networking: "
 
@@ -140,14 +143,31 @@ def link_local(endpoints: Endpoints) -> list[str]:
     return [address for addresses in given for address in addresses or ()]
 
 
+def interface_sysctls(endpoints: Endpoints, interface: str) -> dict[str, str]:
+    """Return the settings of the kernel that are wanted for `interface`."""
+    found = {}
+    for settings in endpoints.values():
+        for text in _listed_sysctls(settings):
+            name, _, value = text.partition("=")
+            parts = name.split(".", 4)
+            found[".".join((*parts[:3], interface, *parts[4:]))] = value
+    return found
+
+
+def _listed_sysctls(settings: EndpointSettings) -> list[str]:
+    text = (settings.driver_opts or {}).get(_SYSCTLS)
+    return text.split(",") if text is not None else []
+
+
 def endpoint_warnings(body: CreateBody) -> Iterator[str]:
     """Give a warning for what of the endpoints has no effect."""
     for name, settings in wanted_endpoints(body).items():
-        if settings is not None and settings.driver_opts:
-            yield (
-                f"NetworkingConfig.EndpointsConfig DriverOpts of {name} "
-                "is not supported yet and has no effect"
-            )
+        for option in (settings.driver_opts or ()) if settings is not None else ():
+            if option != _SYSCTLS:
+                yield (
+                    f"NetworkingConfig.EndpointsConfig DriverOpts {option} of {name} "
+                    "is not supported yet and has no effect"
+                )
 
 
 def _excluded(main: str, other: str) -> str:
@@ -183,7 +203,7 @@ def _check_syntax(settings: EndpointSettings) -> None:
 
 def _invalid(name: str, settings: EndpointSettings, network: Network | None) -> str:
     """Return why `settings` cannot be on the network `name`; empty where they can."""
-    problems = list(_problems(name, settings, network))
+    problems = [*_problems(name, settings, network), *_sysctl_problems(settings)]
     return f"invalid endpoint settings:\n{_joined(problems)}" if problems else ""
 
 
@@ -207,6 +227,15 @@ def _problems(name: str, settings: EndpointSettings, network: Network | None) ->
         for address in map(_plain, fixed):
             if subnet is None or address.version != 4 or address not in subnet:
                 yield f"no configured subnet contains IP address {address}"
+
+
+def _sysctl_problems(settings: EndpointSettings) -> Iterator[str]:
+    for text in _listed_sysctls(settings):
+        if _SYSCTL.fullmatch(text) is None:
+            yield (
+                f"unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' "
+                "as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            )
 
 
 def _plain(text: str) -> IPv4Address | IPv6Address:

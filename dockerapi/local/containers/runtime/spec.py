@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.creation.endpoints import interface_sysctls
 from dockerapi.local.containers.mounts.point import MountPoint
 from dockerapi.local.containers.runtime.cgroups import cgroup_path
 from dockerapi.local.containers.runtime.namespaces import Joined
@@ -71,10 +72,12 @@ def runtime_spec(container: Container, root: Root) -> dict[str, Any]:
         "linux": _linux(host, root, container.id),
         "annotations": dict(host.annotations or {}),
     }
+    if container.sandbox is not None and container.sandbox.address:
+        spec["linux"]["sysctl"] |= interface_sysctls(container.endpoints, "eth0")
     if host.uts_mode != "host":
         spec["hostname"] = config.hostname
         if config.domainname:
-            spec["linux"].setdefault("sysctl", {})["kernel.domainname"] = config.domainname
+            spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
     return spec
 
 

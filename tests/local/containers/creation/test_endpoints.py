@@ -66,6 +66,10 @@ def ipam(**addresses: Any) -> dict[str, Any]:
     return {"IPAMConfig": addresses}
 
 
+def sysctls(text: str) -> dict[str, Any]:
+    return {"DriverOpts": {"com.docker.network.endpoint.sysctls": text}}
+
+
 class CheckTests(SynchronousTestCase):
     def check(self, endpoints: Any, version: Version = _NEW, **config: Any) -> str:
         """Return why a request is refused; empty where it is not."""
@@ -124,10 +128,25 @@ class CheckTests(SynchronousTestCase):
                 invalid("bridge", "invalid link-local IP address: 0.0.0.0"),
             ),
             ({"host": {"Aliases": ["a"]}}, invalid("host", _ALIAS)),
+            (
+                {"bridge": sysctls("net.foo")},
+                invalid(
+                    "bridge",
+                    "unrecognised network interface sysctl 'net.foo'; represent "
+                    "'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' "
+                    "or 'mpls'",
+                ),
+            ),
             ({"container:x": ipam(IPv4Address="1.2.3.4")}, invalid("container:x", _FIXED)),
             ({"nosuch": ipam(IPv4Address="::1")}, invalid("nosuch", "invalid IPv4 address: ::1")),
         ):
             self.assertEqual(self.check(endpoints), text)
+
+    def test_settings_of_interfaces_that_are_none(self) -> None:
+        for text in ("", "net.ipv5.conf.IFNAME.x=1", "net.ipv4.conf.eth0.x=1", "\0"):
+            self.assertIn("unrecognised network interface", self.check({"bridge": sysctls(text)}))
+        refused = self.check({"bridge": sysctls("net.ipv4.conf.IFNAME.x=\0")})
+        self.assertIn("unrecognised network interface", refused)
 
     def test_several_problems(self) -> None:
         refused = self.check({"bridge": None, "host": {"Aliases": ["a"]}})
@@ -229,6 +248,8 @@ class StoredTests(SynchronousTestCase):
             self.assertEqual(stored_endpoints(damaged), {})
 
     def test_what_has_no_effect(self) -> None:
+        settings = {"bridge": sysctls("net.ipv4.conf.IFNAME.forwarding=1")}
+        self.assertEqual(list(endpoint_warnings(body(settings))), [])
         request = body({"bridge": {"DriverOpts": {"a": "b"}}, "other": None})
         self.assertEqual(len(list(endpoint_warnings(request))), 1)
         self.assertEqual(list(endpoint_warnings(body({"bridge": {"GwPriority": 1}}))), [])
@@ -256,6 +277,18 @@ class RealTests(RigCase):
                 self.assertEqual(networks["bridge"][name], value)
             await self.rig.stop()
             await self.rig.start()
+
+    async def test_settings_of_its_interface(self) -> None:
+        name = "net.ipv4.conf.IFNAME.log_martians"
+        wanted = {"EndpointsConfig": {"bridge": sysctls(f"{name}=1,net.ipv6.conf.ifname.mtu=1400")}}
+        host = {"NetworkMode": "bridge"}
+        seen = await self.rig.run(
+            *("cat", "/proc/sys/net/ipv4/conf/eth0/log_martians"),
+            "/proc/sys/net/ipv6/conf/eth0/mtu",
+            host=host,
+            NetworkingConfig=wanted,
+        )
+        self.assertEqual(seen.split(), ["1", "1400"])
 
     async def test_a_network_that_is_not_there(self) -> None:
         made = await self.rig.create("true", host={"NetworkMode": "nosuch"})

@@ -256,6 +256,8 @@ def _host_document(host: HostFacts) -> dict[str, Any]:
         "SecurityOptions": [
             *(["name=apparmor"] if apparmor.is_enabled() else []),
             *(["name=seccomp,profile=builtin"] if host.seccomp else []),
+            # Where containers have a cgroup namespace of their own unless they ask otherwise.
+            *(["name=cgroupns"] if host.cgroup_mode == "v2" else []),
         ],
     }
 

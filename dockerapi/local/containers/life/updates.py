@@ -78,7 +78,7 @@ class Updates:
         before = resources_spec(container.host_config)
         if "pids" in before and "pids" not in resources:
             # Runtimes take no limit as none said.
-            await in_thread(lift_pids_limit, container.state.pid)
+            await in_thread(lift_pids_limit, container.id, container.state.pid)
         if resources == before:
             return
         runtime = self._toolbox.require().runtime_of(container.id)

@@ -40,16 +40,17 @@ _MEMORY_ONE = frozenset(
         *(f"total_{name}" for name in _OF_MEMORY_ONE),
     )
 )
-_MEMORY_TWO = frozenset(
-    (
-        *("anon", "file", "kernel_stack", "slab", "sock", "shmem", "file_mapped", "file_dirty"),
-        *("file_writeback", "anon_thp", "inactive_anon", "active_anon", "inactive_file"),
-        *("active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable", "pgfault"),
-        *("pgmajfault", "workingset_refault", "workingset_activate", "workingset_nodereclaim"),
-        *("pgrefill", "pgscan", "pgsteal", "pgactivate", "pgdeactivate", "pglazyfree"),
-        *("pglazyfreed", "thp_fault_alloc", "thp_collapse_alloc"),
-    )
+#: In version 2 all of these are told; 0 stands for what a kernel does not count (any more).
+_MEMORY_TWO = (
+    *("active_anon", "active_file", "anon", "anon_thp", "file", "file_dirty", "file_mapped"),
+    *("file_writeback", "inactive_anon", "inactive_file", "kernel_stack", "pgactivate"),
+    *("pgdeactivate", "pgfault", "pglazyfree", "pglazyfreed", "pgmajfault", "pgrefill", "pgscan"),
+    *("pgsteal", "shmem", "slab", "slab_reclaimable", "slab_unreclaimable", "sock"),
+    *("thp_collapse_alloc", "thp_fault_alloc", "unevictable", "workingset_activate"),
+    *("workingset_nodereclaim", "workingset_refault"),
 )
+#: What version 2 says where there is no limit.
+_UNLIMITED = 2**64 - 1
 NO_BLOCKS: Mapping[str, Any] = dict.fromkeys(_BLOCK_NAMES)
 
 
@@ -66,12 +67,12 @@ class Usage:
     pids: Mapping[str, Any]
 
 
-def read_usage(pid: int, host_memory: int) -> Usage:
-    """Return what the cgroups of the process `pid` use; `host_memory` is in bytes.
+def read_usage(identity: str, pid: int, host_memory: int) -> Usage:
+    """Return what the cgroups of the container `identity` use; `host_memory` is in bytes.
 
-    Raises ProcessLookupError (or FileNotFoundError) where it is gone.
+    `pid` is its first process. Raises ProcessLookupError (or FileNotFoundError) where it is gone.
     """
-    paths = cgroups_of(pid)
+    paths = cgroups_of(identity, pid)
     if "" in paths and "memory" not in paths:
         return _read_unified(_ROOT / paths[""].lstrip("/"), host_memory)
 
@@ -86,16 +87,27 @@ def read_usage(pid: int, host_memory: int) -> Usage:
     )
 
 
-def cgroups_of(pid: int) -> dict[str, str]:
-    """Return the cgroups of a process by controller; version 2 is the empty name."""
+def cgroups_of(identity: str, pid: int) -> dict[str, str]:
+    """Return the cgroups of a container by controller; version 2 is the empty name.
+
+    Its first process `pid` may have gone to one beneath, as an init system does.
+    """
     with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.rstrip("\n").split(":", 2) for line in file]
-    return {name: path for _, names, path in lines for name in names.split(",")}
+    return {name: _own(path, identity) for _, names, path in lines for name in names.split(",")}
 
 
-def lift_pids_limit(pid: int) -> None:
-    """Let the cgroup of the process `pid` have any number of processes; raise OSError."""
-    paths = cgroups_of(pid)
+def _own(path: str, identity: str) -> str:
+    above, found, _ = f"{path}/".partition(f"/{identity}/")
+    return f"{above}/{identity}" if found else path
+
+
+def lift_pids_limit(identity: str, pid: int) -> None:
+    """Let the cgroup of a container, whose first process is `pid`, have any number of processes.
+
+    Raises OSError.
+    """
+    paths = cgroups_of(identity, pid)
     controller = "pids" if "pids" in paths else ""
     path = _ROOT / controller / paths.get(controller, "/").lstrip("/")
     (path / "pids.max").write_text("max")
@@ -175,6 +187,11 @@ def _pids(path: Path) -> dict[str, Any]:
     }
 
 
+def _pids_two(path: Path) -> dict[str, Any]:
+    found = _pids(path)
+    return {**found, "limit": found.get("limit", _UNLIMITED)} if found else {}
+
+
 def _read_unified(path: Path, host_memory: int) -> Usage:
     cpu = _pairs(path / "cpu.stat")
     usage = {
@@ -190,8 +207,9 @@ def _read_unified(path: Path, host_memory: int) -> Usage:
     return Usage(
         {"cpu_usage": usage, "throttling_data": throttling},
         _memory_two(path, host_memory),
-        dict(NO_BLOCKS) | {"io_service_bytes_recursive": list(_io(_text(path / "io.stat")))},
-        _pids(path),
+        # Nothing is told as null in this version, as an empty list in the first.
+        {**NO_BLOCKS, "io_service_bytes_recursive": list(_io(_text(path / "io.stat"))) or None},
+        _pids_two(path),
     )
 
 
@@ -200,10 +218,11 @@ def _memory_two(path: Path, host_memory: int) -> dict[str, Any]:
     if usage is None:
         return {}
     limit = _number(path / "memory.max") or host_memory
-    failures = _pairs(path / "memory.events").get("oom_kill", 0)
+    failures = _pairs(path / "memory.events").get("oom", 0)
+    counted = _pairs(path / "memory.stat")
     return {
         "usage": usage,
-        "stats": _told(path / "memory.stat", _MEMORY_TWO),
+        "stats": {name: counted.get(name, 0) for name in _MEMORY_TWO},
         **({"failcnt": failures} if failures else {}),
         "limit": min(limit, host_memory),
     }

@@ -33,7 +33,7 @@ def sample(
     `pid` is its first process, 0 where none runs; `network` says whether it has interfaces of its
     own; `before` is the sample before.
     """
-    usage = _usage(pid)
+    usage = _usage(identity, pid)
     host = host_cpu() if usage is not None else {}
     if usage is None:
         usage = Usage(_NO_CPU, {}, NO_BLOCKS, {})
@@ -59,11 +59,11 @@ def sample(
     }
 
 
-def _usage(pid: int) -> Usage | None:
+def _usage(identity: str, pid: int) -> Usage | None:
     if not pid:
         return None
     try:
-        return read_usage(pid, _HOST_MEMORY)
+        return read_usage(identity, pid, _HOST_MEMORY)
     except (FileNotFoundError, ProcessLookupError):
         # It has ended just now.
         return None

@@ -14,13 +14,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.answers import Stream
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter
+from dockerapi.local.containers.runtime.resources import cgroup_support
 from dockerapi.local.containers.stats import cgroups
 from dockerapi.local.containers.stats.operation import INTERVAL, Stats
 from dockerapi.local.containers.stats.sample import sample
 from dockerapi.model.malformed import Malformed
+from tests.local.containers.streams.support import until
 from tests.local.containers.support import Collected, RigCase
 
 MEBIBYTE = 1024 * 1024
+#: A cgroup of the one that limits processes, as a container sees it, in either version.
+_BENEATH = "/sys/fs/cgroup/beneath" if cgroup_support().unified else "/sys/fs/cgroup/pids/beneath"
 
 
 class UnifiedTests(SynchronousTestCase):
@@ -40,7 +44,8 @@ class UnifiedTests(SynchronousTestCase):
             "throttled_usec 9\n",
             memory_current="4096\n",
             memory_max="max\n",
-            memory_stat="anon 10\nfile 20\n",
+            memory_stat="anon 10\nfile 20\nworkingset_refault_anon 4\n",
+            memory_events="low 0\noom 2\noom_kill 1\n",
             io_stat="8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n",
             pids_current="3\n",
             pids_max="max\n",
@@ -62,9 +67,13 @@ class UnifiedTests(SynchronousTestCase):
             },
         )
         self.assertEqual(
-            usage.memory, {"usage": 4096, "stats": {"anon": 10, "file": 20}, "limit": 1 << 30}
+            {name: value for name, value in usage.memory.items() if name != "stats"},
+            {"usage": 4096, "failcnt": 2, "limit": 1 << 30},
         )
-        self.assertEqual(usage.pids, {"current": 3})
+        stats = usage.memory["stats"]
+        self.assertEqual((stats["anon"], stats["file"], stats["workingset_refault"]), (10, 20, 0))
+        self.assertEqual(len(stats), 31)
+        self.assertEqual(usage.pids, {"current": 3, "limit": 2**64 - 1})
         self.assertEqual(
             usage.blocks["io_service_bytes_recursive"],
             [
@@ -76,6 +85,7 @@ class UnifiedTests(SynchronousTestCase):
     def test_what_is_not_there_is_left_out(self) -> None:
         usage = cgroups._read_unified(self.path, 1 << 30)
         self.assertEqual((usage.memory, usage.pids), ({}, {}))
+        self.assertIsNone(usage.blocks["io_service_bytes_recursive"])
 
 
 class SampleTests(SynchronousTestCase):
@@ -115,6 +125,23 @@ class StatsTests(RigCase):
         self.assertGreater(used, 0)
         self.assertGreater(passed, 10**9)
         self.assertNotIn("networks", document)
+
+    async def test_a_first_process_that_went_beneath(self) -> None:
+        """An init system moves itself; what the whole container uses and may use is told still."""
+        await self.rig.create(
+            *("sh", "-c", f"mkdir {_BENEATH} && echo 1 > {_BENEATH}/cgroup.procs; exec sleep 1000"),
+            name="init",
+            host={"Privileged": True, "CgroupnsMode": "private", "PidsLimit": 7},
+        )
+        await self.rig.job("ContainerStart", "init")
+        container = self.rig.containers.registry.get("init")
+        own = Path(f"/proc/{container.state.pid}/cgroup")
+        await until(lambda: "beneath" in own.read_text())
+        document = await self.stats("init", "stream=0&one-shot=1")
+        self.assertEqual(document["pids_stats"]["limit"], 7)
+        await self.rig.job("ContainerUpdate", "init", body={"PidsLimit": 9})
+        document = await self.stats("init", "stream=0&one-shot=1")
+        self.assertEqual(document["pids_stats"]["limit"], 9)
 
     async def test_one_that_does_not_run(self) -> None:
         await self.rig.create("true", name="idle")
@@ -193,7 +220,8 @@ class UpdateTests(RigCase):
         self.assertEqual(answer, {"Warnings": None})
         self.assertEqual(await self.limits(), {"memory": 96 * MEBIBYTE, "pids": 9})
         await self.update(PidsLimit=-1)
-        self.assertEqual((await self.limits())["pids"], None)
+        unlimited = 2**64 - 1 if cgroup_support().unified else None
+        self.assertEqual((await self.limits())["pids"], unlimited)
         host = (await self.rig.job("ContainerInspect", "box"))["HostConfig"]
         self.assertEqual((host["Memory"], host["PidsLimit"]), (96 * MEBIBYTE, 0))
         self.assertEqual(self.rig.actions()[-2:], ["update", "update"])

@@ -38,7 +38,7 @@ from dockerapi.local.host.pidfd import open_process
 from dockerapi.local.host.threads import in_thread
 
 #: crun's words where a working directory cannot be entered.
-_CRUN_CHDIR = re.compile(r"^chdir `(.*)`: (.*)$")
+_CRUN_CHDIR = re.compile(r"^chdir (?:to )?`(.*)`: (.*)$")
 #: How long after its end the output of an exec may be open, in seconds (as dockerd).
 LINGER = 2.0
 #: The exit code of what is there and cannot be run.

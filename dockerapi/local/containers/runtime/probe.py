@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime.cgroups import cgroup_path
 from dockerapi.local.containers.runtime.conmon import RuntimeFailed, Watch, launch
+from dockerapi.local.containers.runtime.resources import cgroup_support
 from dockerapi.local.containers.runtime.runtime import Runtime, plain
 from dockerapi.local.containers.security.seccomp import default_profile
 from dockerapi.local.host.spawn import MissingProgram, Spawner, find_program, run, spawn
@@ -80,7 +81,10 @@ async def try_runtime(runtime: Runtime, layout: Layout, conmon: str) -> str:
 
 
 def _configuration(identity: str) -> dict[str, Any]:
-    kinds = ("mount", "network", "uts", "pid", "ipc")
+    kinds = ["mount", "network", "uts", "pid", "ipc"]
+    if cgroup_support().unified:
+        # A mount of version 2 in the host's namespace would change its options for all.
+        kinds.append("cgroup")
     return {
         "ociVersion": "1.0.2",
         "process": {

@@ -28,7 +28,12 @@ _NOT_STARTED = "unable to start container process: "
 _DURING_INIT = "error during container init: "
 _LOGFMT = re.compile(r'level=error msg="((?:[^"\\]|\\.)*)"')
 _CRUN_NOT_OPENED = re.compile(r"^open executable: (?:Operation not permitted|Permission denied)$")
-_CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found in \$PATH(?:: .*)?")
+_CRUN_NOT_FOUND = re.compile(r"executable file `([^`]*)` not found(?: in \$PATH)?(?:: .*)?")
+#: As newer ones say of a command that may not be run, and of one beneath a file (seen with 1.21).
+_CRUN_NOT_RUN = re.compile(
+    r"the path `([^`]*)` (?:is not a regular file|exists but it is not executable)(?:: .*)?"
+)
+_CRUN_BENEATH_FILE = re.compile(r"cannot open `([^`]*)`: Not a directory")
 
 
 class StartFailed(InvalidParameter):
@@ -69,9 +74,17 @@ def plain(words: str) -> str:
         return str(found[-1]).replace('\\"', '"').replace("\\\\", "\\")
     line = words.strip().splitlines()[-1] if words.strip() else "the runtime failed"
     line = line.removeprefix("crun: ")
-    line = _CRUN_NOT_FOUND.sub(r'exec: "\1": executable file not found in $PATH', line)
+    line = _CRUN_NOT_FOUND.sub(_not_found, line)
+    line = _CRUN_BENEATH_FILE.sub(r'exec: "\1": stat \1: not a directory', line)
     line = _CRUN_NOT_OPENED.sub("exec: permission denied", line)
+    line = _CRUN_NOT_RUN.sub(r'exec: "\1": permission denied', line)
     return f"{_NOT_STARTED}{line}" if line.startswith("exec: ") else line
+
+
+def _not_found(found: re.Match[str]) -> str:
+    name = found[1]
+    why = f"stat {name}: no such file or directory"
+    return f'exec: "{name}": {why if "/" in name else "executable file not found in $PATH"}'
 
 
 @attrs.frozen

@@ -32,6 +32,8 @@ from dockerapi.model.containers import HostConfig, as_words
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Where the init program is seen inside a container.
 INIT_PATH = "/sbin/docker-init"
+#: Where cgroups are, on the host and in containers.
+CGROUPS = "/sys/fs/cgroup"
 _DEFAULT_SHM = 64 * 1024 * 1024
 
 
@@ -154,7 +156,6 @@ def _process(container: Container, root: Root) -> dict[str, Any]:
 
 
 def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
-    cgroup_type = "cgroup"
     access = [] if host.privileged else ["ro"]
     mounts: list[dict[str, Any]] = [
         _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
@@ -165,7 +166,7 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
             *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         ),
         _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *access),
-        _mount("/sys/fs/cgroup", cgroup_type, *access, "nosuid", "noexec", "nodev"),
+        _cgroups(host, root, *access, "nosuid", "noexec", "nodev"),
         # Of the host's namespace where that is shared: the host itself need not have it mounted.
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ]
@@ -183,6 +184,17 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
     own = ["ro"] if host.readonly_rootfs else []
     placed += [_bind(path, destination, *own) for destination, path in root.files.items()]
     return _in_order(mounts, placed, [point.to_spec() for point in root.mounts])
+
+
+def _cgroups(host: HostConfig, root: Root, *options: str) -> dict[str, Any]:
+    """Return the mount of the cgroups that a container sees.
+
+    In the host's namespace those of version 2 are not mounted anew: that would set their options
+    on the whole host, which then loses systemd's (``nsdelegate``, ``memory_recursiveprot``).
+    """
+    if root.unified and host.cgroupns_mode != "private":
+        return {**_bind(Path(CGROUPS), CGROUPS), "options": ["bind", "rprivate", *options]}
+    return _mount(CGROUPS, "cgroup", *options)
 
 
 def _in_order(

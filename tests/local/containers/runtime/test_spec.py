@@ -36,3 +36,21 @@ class MountOrderTests(RigCase):
         seen = await self.seen("cat /proc/mounts", "/dev:/dev")
         ours = [line for line in seen.splitlines() if line.startswith(("mqueue ", "shm "))]
         self.assertEqual(ours, [])
+
+
+class CgroupMountTests(RigCase):
+    def flags(self) -> str:
+        mounts = Path("/proc/mounts").read_text().splitlines()
+        return next((line for line in mounts if " /sys/fs/cgroup cgroup2 " in line), "")
+
+    async def test_the_host_keeps_the_options_of_its_cgroups(self) -> None:
+        """A mount of version 2 in the host's namespace sets them anew for the whole host."""
+        before = self.flags()
+        for mode in ("host", "private"):
+            seen = await self.rig.run("ls", "/sys/fs/cgroup", host={"CgroupnsMode": mode})
+            self.assertTrue(seen, mode)
+        mounts = await self.rig.run("cat", "/proc/mounts", host={"CgroupnsMode": "host"})
+        fields = [line.split() for line in mounts.splitlines()]
+        options = [field[3].split(",") for field in fields if field[2].startswith("cgroup")]
+        self.assertTrue(options and all("ro" in one for one in options), mounts)
+        self.assertEqual(self.flags(), before)

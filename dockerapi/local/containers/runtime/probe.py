@@ -97,6 +97,8 @@ def _configuration(identity: str) -> dict[str, Any]:
         "root": {"path": "rootfs"},
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc"},
+            # runc opens /dev/null anew: where the bundle is, devices need not work (/run: nodev).
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]},
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]},
             {
                 "destination": "/sys/fs/cgroup",

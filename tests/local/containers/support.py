@@ -31,6 +31,7 @@ from dockerapi.local.store import Store
 from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.versions import NEWEST, Version
+from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.wire.duplex import CHUNK
 from tests.strays import end_strays
 
@@ -141,6 +142,8 @@ class Rig:
                 raise SkipTest(f"{program} is not installed")
         if os.geteuid() != 0:
             raise SkipTest("containers need root")
+        # As the server does: a login's 1,024 are too few for hundreds of streams.
+        raise_descriptor_limit()
         self.base = Path(tempfile.mkdtemp(prefix="dockerapi-containers-"))
         self.layout = Layout(self.base / "data", self.base / "run")
         self.images = OneImage(self.base / "layer")

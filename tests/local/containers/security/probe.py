@@ -91,11 +91,12 @@ def masked(paths: list[str]) -> list[str]:
     found = []
     for path in paths:
         try:
-            shown: object = os.listdir(path)
-        except NotADirectoryError:
-            with open(path, "rb") as file:
-                shown = file.read(16)
-        except OSError:
+            if os.path.isdir(path):
+                shown: object = os.listdir(path)
+            else:
+                with open(path, "rb") as file:
+                    shown = file.read(16)
+        except OSError:  # It is not there, or AppArmor refuses it.
             continue
         if shown:
             found.append(path)

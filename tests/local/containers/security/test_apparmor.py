@@ -13,6 +13,7 @@ from dockerapi.local.containers.runtime.spec import process_spec
 from dockerapi.local.containers.runtime.users import User
 from dockerapi.local.containers.security import apparmor
 from dockerapi.model.containers import HostConfig
+from tests.local.containers.support import RigCase
 
 
 class ProfileTests(SynchronousTestCase):
@@ -101,3 +102,28 @@ class LoadTests(TestCase):
         self.parser(1)
         self.assertEqual(await apparmor.load(), "")
         self.assertFalse((self.directory / "given").exists())
+
+
+class ConfinedTests(RigCase):
+    """Real containers, where the kernel has AppArmor (Debian's own has)."""
+
+    async def setUp(self) -> None:
+        if not apparmor.is_enabled():
+            raise SkipTest("AppArmor is not on")
+        await super().setUp()
+
+    async def test_profiles(self) -> None:
+        for host, profile in (
+            ({}, "docker-default (enforce)"),
+            ({"SecurityOpt": ["apparmor=unconfined"]}, "unconfined"),
+            ({"Privileged": True}, "unconfined"),
+        ):
+            output = await self.rig.run("cat", "/proc/self/attr/current", host=host)
+            self.assertEqual(output.strip(), profile)
+
+    async def test_it_denies_mounts(self) -> None:
+        command = ("sh", "-c", "mount -t tmpfs x /tmp && echo mounted")
+        host = {"CapAdd": ["SYS_ADMIN"]}
+        self.assertNotIn("mounted\n", await self.rig.run(*command, host=host))
+        host["SecurityOpt"] = ["apparmor=unconfined"]
+        self.assertEqual(await self.rig.run(*command, host=host), "mounted\n")

@@ -188,7 +188,10 @@ async def launch(
         _write(watch.conmon_pid_file, str(process.pid))
         await _let_go(process, go, ready, attach)
         said = await in_time(read_line(told.fileno()), process)
-        pid = _pid_of(said, errors)
+        if not said:
+            status = await in_time(Deferred.fromCoroutine(process.wait()), process)
+            raise RuntimeFailed(f"conmon failed: {_last_words(errors, status)}")
+        pid = _pid_of(said)
     protect(process.pid)
     return Monitored(pid, process)
 
@@ -244,13 +247,22 @@ def _write(path: StrPath, text: str) -> None:
         file.write(text)
 
 
-def _pid_of(said: bytes, errors: int) -> int:
+def _last_words(errors: int, status: int) -> str:
+    """Return why conmon ended: as it says, or how, where it says nothing."""
+    words = written(errors).decode("utf-8", "backslashreplace").strip()
+    if words:
+        return words
+    how = f"killed by signal {-status}" if status < 0 else f"with status {status}"
+    return f"it ended without a word, {how}"
+
+
+def _pid_of(said: bytes) -> int:
     """Return the process number in conmon's line; raise `RuntimeFailed` where there is none."""
     try:
         answer = msgspec.json.decode(said, type=_Said)
     except msgspec.MsgspecError:
-        words = (said + written(errors)).decode("utf-8", "backslashreplace").strip()
-        raise RuntimeFailed(f"conmon failed: {words or 'it ended without a word'}") from None
+        words = said.decode("utf-8", "backslashreplace").strip()
+        raise RuntimeFailed(f"conmon failed: {words}") from None
     if answer.data <= 0:
         raise RuntimeFailed(answer.message.strip())
     return answer.data

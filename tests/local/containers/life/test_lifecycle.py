@@ -514,6 +514,27 @@ class SlowRuntimeTests(TestCase):
             raise self.failureException("it was started")
         await rig.job("ContainerDelete", "hangs")
 
+    async def test_how_one_ended_that_said_nothing_is_told(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        program = directory.absolute() / "mortal"
+        # As it is tried it works; later it is killed, as for lack of memory.
+        program.write_text(
+            '#!/bin/sh\ncase "$*" in *create*"/c/"*) kill -9 $$;; esac\nexec crun "$@"\n'
+        )
+        program.chmod(0o755)
+        rig = Rig(runtimes={"mortal": str(program)})
+        await rig.start()
+        self.addCleanup(rig.close)
+        for terminal in (False, True):
+            made = await rig.create("true", Tty=terminal, host={"Runtime": "mortal"})
+            try:
+                await rig.job("ContainerStart", made["Id"])
+            except EngineError as error:
+                self.assertIn("it ended without a word, with status 1", error.message)
+            else:
+                raise self.failureException("it was started")
+
 
 class RuncTests(LifecycleTests):
     """The same with runc, which every host has."""

@@ -158,11 +158,10 @@ class ExecProcesses:
             if pidfd is not None:
                 os.close(pidfd)
         self._end(found, code)
-        # What it started may still write; its clients have had what was in the pipes by then.
+        # What it started may still write.
         while found.hub.connected:
             await deferLater(self._clock, LINGER)
-            if not found.hub.stalled:
-                found.hub.close()
+            found.hub.finish()
 
     def _lost(self, failure: Failure, found: Exec) -> None:
         """Record the end of an exec that cannot be followed, unless nobody wants to any more."""

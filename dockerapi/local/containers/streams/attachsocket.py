@@ -123,6 +123,11 @@ class AttachSocket:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
 
+    def read(self) -> None:
+        """Pass on output that has come, as much as the socket holds, unless reading is paused."""
+        if not self._paused and not self._closed:
+            self.doRead()
+
     def close(self) -> None:
         """Close the connection without a word to `on_end`."""
         if not self._closed:

@@ -119,6 +119,10 @@ class Connection(Protocol):
         """Say that no more input comes."""
         ...
 
+    def read(self) -> None:
+        """Pass on output that has come, as much as a pipe holds, unless reading is paused."""
+        ...
+
     def close(self) -> None:
         """Leave the streams, without a word to whoever gets the output."""
         ...
@@ -206,6 +210,16 @@ class Hub:
         """End the input at once if there is a process: its one client has left."""
         if self._connection is not None:
             self._connection.end_input()
+
+    def finish(self) -> None:
+        """Leave a process that has ended, with what it wrote, unless someone is yet to take some.
+
+        What reading was held up for until now is in the pipes still.
+        """
+        if self._connection is not None:
+            self._connection.read()
+        if not self.stalled:
+            self.close()
 
     def close(self) -> None:
         """Leave the process and end everyone's view; it runs on."""

@@ -63,6 +63,12 @@ class PipeStreams:
         if self._stdin is not None:
             self._stdin.close()
 
+    def read(self) -> None:
+        """Pass on output that has come, as much as a pipe holds, unless reading is paused."""
+        # One that ends is taken out, and whoever gets the output may pause the others.
+        for reader in tuple(self._readers):
+            reader.doRead()
+
     def close(self) -> None:
         """Close all without a word to `on_end`."""
         readers, self._readers = self._readers, set()
@@ -105,6 +111,9 @@ class _Reader:
 
     def doRead(self) -> None:
         for _ in range(_BURST):
+            # Whoever gets it may have had enough, or have left.
+            if self._paused or self._descriptor < 0:
+                return
             try:
                 data = os.read(self._descriptor, _PIECE)
             except BlockingIOError:
@@ -113,9 +122,6 @@ class _Reader:
                 self._end()
                 return
             self._on_output([(self._stream, data)])
-            # Whoever gets it may have had enough, or have left.
-            if self._paused or self._descriptor < 0:
-                return
 
     def connectionLost(self, reason: object) -> None:
         # The reactor's word for the end of a pipe without anything left to read.

@@ -1,12 +1,13 @@
 """The removal of trees that containers and archives have made.
 
-Rule: however deep a tree is, and whatever changes in it meanwhile, no link is followed, nothing
-that is mounted is entered, and one directory is open at a time.
+Rule: however deep or broad a tree is, and whatever changes in it meanwhile, no link is followed,
+nothing that is mounted is entered, one directory is open at a time, and few names are kept.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 
 from dockerapi.local.host.syscalls import Resolve, openat2
@@ -16,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: How many names are read of a directory before what has them is removed: it may have millions.
+_NAMES = 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -44,7 +47,7 @@ def remove_at(parent: int, name: str | bytes) -> None:
     """
     handle = _enter(parent, name)
     try:
-        # For each level its directory's number, and what directories are left in it.
+        # For each level its directory's number, and the names of some directories left in it.
         levels = [(os.fstat(handle).st_ino, _empty(handle))]
         while True:
             inner = levels[-1][1]
@@ -64,6 +67,9 @@ def remove_at(parent: int, name: str | bytes) -> None:
             if os.fstat(handle).st_ino != number:
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), inner[-1])
             os.rmdir(inner.pop(), dir_fd=handle)
+            if not inner:
+                # There may be more of them.
+                inner += _empty(handle)
     finally:
         os.close(handle)
     os.rmdir(name, dir_fd=parent)
@@ -80,13 +86,33 @@ def _enter(parent: int, name: str | bytes) -> int:
 
 
 def _empty(directory: int) -> list[str]:
-    """Remove everything but directories from an open directory; return the names of those."""
-    with os.scandir(directory) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in found:
-        if not is_directory:
-            try:
-                os.unlink(name, dir_fd=directory)
-            except FileNotFoundError:
-                continue  # Somebody else has removed it.
-    return [name for name, is_directory in found if is_directory]
+    """Remove from an open directory what is none itself; return names of some that are.
+
+    Nothing is left in it where there are no such names.
+    """
+    while True:
+        found: list[str] = []
+        reads = 0
+        with os.scandir(directory) as entries:
+            while few := list(itertools.islice(entries, _NAMES)):
+                reads += 1
+                found += _remove_files(directory, few)
+                if len(found) >= _NAMES:
+                    return found
+        # Where something was removed between two reads, the second may have left others out.
+        if found or reads < 2:
+            return found
+
+
+def _remove_files(directory: int, entries: list[os.DirEntry[str]]) -> list[str]:
+    """Remove those of `entries` that are no directories; return the names of the others."""
+    found = []
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            found.append(entry.name)
+            continue
+        try:
+            os.unlink(entry.name, dir_fd=directory)
+        except FileNotFoundError:
+            continue  # Somebody else has removed it.
+    return found

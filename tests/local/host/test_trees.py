@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from dockerapi.local.host import trees
 from dockerapi.local.host.syscalls import MountFlag, mount, umount
 from dockerapi.local.host.trees import remove_tree
 
@@ -31,6 +33,27 @@ class RemovalTests(SynchronousTestCase):
         os.close(handle)
         remove_tree(self.tree)
         self.assertEqual(os.listdir(self.base), [])
+
+    def test_broad_trees_without_a_list_of_all_names(self) -> None:
+        """A container may have made more files, or directories, than there is memory for names."""
+        many = 2000
+        self.patch(trees, "_NAMES", 16)
+        for make in (
+            lambda name, tree: os.mknod(name, dir_fd=tree),
+            lambda name, tree: os.mkdir(name, dir_fd=tree),
+        ):
+            self.tree.mkdir(exist_ok=True)
+            handle = os.open(self.tree, os.O_RDONLY)
+            for number in range(many):
+                make(f"{number:050}", handle)
+            os.close(handle)
+            tracemalloc.start()
+            try:
+                remove_tree(self.tree)
+                self.assertLess(tracemalloc.get_traced_memory()[1], many * 50 // 4)
+            finally:
+                tracemalloc.stop()
+            self.assertEqual(os.listdir(self.base), [])
 
     def test_links_are_not_followed_and_all_kinds_go(self) -> None:
         outside = self.base / "outside"

@@ -7,6 +7,7 @@ takes twice the time of a processor for it. Rule: as usual again when the last f
 from __future__ import annotations
 
 import os
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -23,8 +24,8 @@ class Flow:
 
     #: How many large ones there are.
     _large = 0
-    #: The policy and priority to go back to; None where they were left alone.
-    _usual: tuple[int, os.sched_param] | None = None
+    #: The thread, and the policy and priority it goes back to; None where they were left alone.
+    _usual: tuple[int, int, os.sched_param] | None = None
 
     def __init__(self) -> None:
         self._size = 0
@@ -42,8 +43,8 @@ class Flow:
             return
         Flow._large -= 1
         if not Flow._large and Flow._usual is not None:
-            (policy, priority), Flow._usual = Flow._usual, None
-            _set(policy, priority)
+            (thread, policy, priority), Flow._usual = Flow._usual, None
+            _set(thread, policy, priority)
 
     def count(self, size: int) -> None:
         """Say that `size` bytes more have come."""
@@ -51,15 +52,16 @@ class Flow:
         if before >= _LARGE or self._size < _LARGE:
             return
         Flow._large += 1
-        policy = os.sched_getscheduler(0)
+        thread = threading.get_native_id()
+        policy = os.sched_getscheduler(thread)
         if policy & ~os.SCHED_RESET_ON_FORK in _REAL_TIME:
-            Flow._usual = (policy, os.sched_getparam(0))
+            Flow._usual = (thread, policy, os.sched_getparam(thread))
             # What is started meanwhile inherits it: only this policy is nobody's harm.
-            _set(os.SCHED_OTHER | policy & os.SCHED_RESET_ON_FORK, os.sched_param(0))
+            _set(thread, os.SCHED_OTHER | policy & os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
-def _set(policy: int, priority: os.sched_param) -> None:
+def _set(thread: int, policy: int, priority: os.sched_param) -> None:
     try:
-        os.sched_setscheduler(0, policy, priority)
+        os.sched_setscheduler(thread, policy, priority)
     except OSError as error:
         _log.warn("the reactor's priority stays: {reason}", reason=error.strerror)

@@ -46,14 +46,13 @@ class Feed:
             source.abort("the archive is not wanted")
         finally:
             self._end()
-        status = 0
         try:
             await child.finish()
-        finally:
-            if self._decompressor is not None:
-                # It ends by itself, for want of input or of a reader.
-                status = await self._decompressor.wait()
-        if status:
+        except BaseException:
+            # Whoever gives up wants no more written: little input may become much.
+            self.close()
+            raise
+        if self._decompressor is not None and await self._decompressor.wait():
             raise ChildFailed(FAILED, "the archive is damaged, as zstd finds")
 
     def close(self) -> None:

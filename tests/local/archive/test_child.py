@@ -13,8 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest
 
@@ -210,6 +211,25 @@ class PutTests(ChildCase):
         # After the archive's end only the decompressor can tell.
         self.assertEqual(await self.refused(whole[:-1]), "the archive is damaged, as zstd finds")
         self.assertIn("there is room for", await self.refused(whole, limit=str(1 << 20)))
+
+    async def test_nothing_is_written_any_more_when_someone_gives_up(self) -> None:
+        """Little that is much once it is decompressed: all of it is on its way by then."""
+        if shutil.which("zstd") is None:
+            raise SkipTest("zstd is not installed")
+        member = tarfile.TarInfo("bomb")
+        member.size = 2 << 30
+        zeros = f"(cat; head -c {member.size} /dev/zero) | zstd -1 -c"
+        packed = subprocess.run(
+            ("sh", "-c", zeros), input=member.tobuf(), check=True, capture_output=True
+        ).stdout
+        putting = Deferred.fromCoroutine(self.put(packed))
+        while not (self.root / "bomb").exists():
+            await deferLater(reactor, 0.001)
+        putting.cancel()
+        await self.assertFailure(putting, CancelledError)
+        self.assertLess((self.root / "bomb").stat().st_size, member.size)
+        while [one.name() for one in psutil.Process().children()].count("zstd"):
+            await deferLater(reactor, 0.02)
 
     async def test_contents_of_every_length(self) -> None:
         at_once = 1 << 18  # What it reads at once: pieces end within headers and contents.

@@ -97,7 +97,11 @@ def _leave_out_names(name: str, homes: Mapping[str, str]) -> None:
         with lock:
             if not began:
                 began = True
-                loader.exec_module(module)
+                try:
+                    loader.exec_module(module)
+                except BaseException:
+                    began = False
+                    raise
         try:
             return vars(module)[attribute]
         except KeyError:

@@ -46,37 +46,44 @@ class Direct:
         return UNKNOWN_CODE if code is None else code
 
 
-@attrs.frozen
 class _Streams:
-    """The pipes of one process: the server's ends and its own."""
+    """The pipes of one process: the server's ends, and its own."""
 
-    ours: tuple[IO[bytes], ...]
-    theirs: tuple[IO[bytes] | None, IO[bytes], IO[bytes]]
+    def __init__(self, stack: ExitStack, *, stdin: bool) -> None:
+        """Open them; all are closed with `stack` that nobody has taken or closed by then."""
+        self._theirs: dict[int, int] = {}
+        self._ours: dict[int, int] = {}
+        stack.callback(self.close_theirs)
+        stack.callback(self._close, self._ours)
+        for stream in (0, 1, 2) if stdin else (1, 2):
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            ours, theirs = (writing, reading) if stream == 0 else (reading, writing)
+            self._ours[stream], self._theirs[stream] = ours, theirs
+            os.set_blocking(ours, False)
 
-    @classmethod
-    def open(cls, stack: ExitStack, *, stdin: bool) -> _Streams:
-        out, its_out = open_pipe(stack)
-        err, its_err = open_pipe(stack)
-        its_in, given = open_pipe(stack) if stdin else (None, None)
-        ours = (out, err) if given is None else (out, err, given)
-        for end in ours:
-            os.set_blocking(end.fileno(), False)
-        return cls(ours, (its_in, its_out, its_err))
+    @property
+    def theirs(self) -> tuple[int | None, int | None, int | None]:
+        """The descriptors of its standard streams."""
+        return self._theirs.get(0), self._theirs[1], self._theirs[2]
 
-    def numbers(self) -> tuple[int | None, int, int]:
-        """Return the numbers of its standard streams."""
-        stdin, stdout, stderr = self.theirs
-        return None if stdin is None else stdin.fileno(), stdout.fileno(), stderr.fileno()
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """The reading ends of its outputs."""
+        return self._ours[1], self._ours[2]
 
     def hand_over(self, hub: Hub) -> None:
         """Let `hub` have the server's ends."""
-        out, err, *given = (os.dup(end.fileno()) for end in self.ours)
-        hub.join(partial(PipeStreams, {1: out, 2: err}, given[0] if given else None))
+        ours = dict(self._ours)
+        self._ours.clear()
+        hub.join(partial(PipeStreams, {1: ours[1], 2: ours[2]}, ours.get(0)))
 
     def close_theirs(self) -> None:
-        for end in self.theirs:
-            if end is not None:
-                end.close()
+        """Close the process' ends, which it has by now. Harmless twice."""
+        self._close(self._theirs)
+
+    def _close(self, ends: dict[int, int]) -> None:
+        while ends:
+            os.close(ends.popitem()[1])
 
 
 async def launch(
@@ -92,11 +99,11 @@ async def launch(
         log, logging = open_pipe(stack)
         given = memory_file(stack, "process", msgspec.json.encode(process))
         passed = [given, telling.fileno(), logging.fileno()]
-        streams = None if hub is None else _Streams.open(stack, stdin=stdin)
+        streams = None if hub is None else _Streams(stack, stdin=stdin)
         ends: tuple[int | None, ...] = (None, None, None)
         if streams is not None:
-            ends = streams.numbers()
-            passed += [end.fileno() for end in streams.ours[:2]]
+            ends = streams.theirs
+            passed += streams.outputs
         child = await runtime.spawn(
             [
                 *(runtime.program, *runtime.global_arguments),

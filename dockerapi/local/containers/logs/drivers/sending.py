@@ -179,7 +179,7 @@ class _Connection(Protocol):
 
     def end(self, clock: IReactorTime) -> None:
         """Close the connection, by force where the receiver takes nothing."""
-        if not self.lost:
+        if not self.lost and self._abort is None:
             self._abort = clock.callLater(PATIENCE, self.transport.abortConnection)
             self.transport.loseConnection()
 

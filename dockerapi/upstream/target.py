@@ -12,7 +12,8 @@ from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from dockerapi.engine.errors import InvalidParameter
-from dockerapi.upstream.tls import ClientTLS, TLSEndpoint
+from dockerapi.tlsendpoint import TLSEndpoint
+from dockerapi.upstream.tls import ClientTLS, HalfClosingFactory
 
 #: How long connecting may take, in seconds.
 CONNECT_TIMEOUT = 10.0
@@ -75,4 +76,4 @@ class Target:
         endpoint = HostnameEndpoint(reactor, self.host, self.port, timeout=CONNECT_TIMEOUT)
         if tls is None:
             return endpoint
-        return TLSEndpoint(endpoint, tls.options(self.host))
+        return TLSEndpoint(endpoint, tls.options(self.host), HalfClosingFactory)

@@ -11,12 +11,8 @@ from typing import Any
 import attrs
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
 )
 from twisted.internet.ssl import (
     Certificate,
@@ -26,7 +22,6 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from zope.interface import implementer
 
 from dockerapi.engine.errors import InvalidParameter
 
@@ -85,27 +80,10 @@ class _HalfClosing(_TLS):  # type: ignore[misc]
             self._flushSendBIO()
 
 
-class _Factory(TLSMemoryBIOFactory):
+class HalfClosingFactory(TLSMemoryBIOFactory):
+    """Makes what speaks TLS to an upstream."""
+
     protocol = _HalfClosing
-
-
-@implementer(IStreamClientEndpoint)
-@attrs.frozen
-class TLSEndpoint:
-    """Connects to `endpoint` and speaks TLS there."""
-
-    endpoint: IStreamClientEndpoint
-    creator: IOpenSSLClientConnectionCreator
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Return a Deferred of the protocol that `factory` makes; the handshake is under way."""
-        wrapped = self.endpoint.connect(_Factory(self.creator, True, factory))
-        return wrapped.addCallback(_unwrap)
-
-
-def _unwrap(protocol: Any) -> IProtocol:
-    inner: IProtocol = protocol.wrappedProtocol
-    return inner
 
 
 def _read(path: Path) -> list[Certificate]:

@@ -13,7 +13,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from dockerapi.local.images.registry.addresses import Allowed, CheckedEndpoint
-from dockerapi.local.tlsendpoint import TLSEndpoint
+from dockerapi.tlsendpoint import TLSEndpoint
 
 
 @implementer(IOpenSSLClientConnectionCreator)

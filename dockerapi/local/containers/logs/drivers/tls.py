@@ -22,7 +22,7 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
-from dockerapi.local.tlsendpoint import TLSEndpoint
+from dockerapi.tlsendpoint import TLSEndpoint
 
 #: The longest file of certificates or of a key, in bytes.
 _LONGEST = 256 * 1024

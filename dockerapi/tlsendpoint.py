@@ -23,14 +23,18 @@ from zope.interface import implementer
 @implementer(IStreamClientEndpoint)
 @attrs.frozen
 class TLSEndpoint:
-    """Connects to `endpoint` and speaks TLS there, as `creator` says."""
+    """Connects to `endpoint` and speaks TLS there, as `creator` says.
+
+    :ivar kind: the factory of what speaks it.
+    """
 
     endpoint: IStreamClientEndpoint
     creator: IOpenSSLClientConnectionCreator
+    kind: type[TLSMemoryBIOFactory] = TLSMemoryBIOFactory
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Return a Deferred of the protocol that `factory` makes; the handshake is under way."""
-        wrapped = self.endpoint.connect(TLSMemoryBIOFactory(self.creator, True, factory))
+        wrapped = self.endpoint.connect(self.kind(self.creator, True, factory))
         return wrapped.addCallback(_unwrap)
 
 

@@ -6,6 +6,8 @@ refused (RFC 9112, sections 2 to 6 and 11.2).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import httptools
 
 from dockerapi.http.limits import Limits
@@ -169,9 +171,9 @@ def parse(data: bytes) -> Head:
     head = Head()
     parser = httptools.HttpRequestParser(head)
     try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # llhttp stops here, which is all that is wanted of it
+        # It says so where the head asks for an upgrade, and stops: there is no more for it to read.
+        with suppress(httptools.HttpParserUpgrade):
+            parser.feed_data(data)
     except httptools.HttpParserCallbackError as error:
         cause = error.__context__
         raise cause if isinstance(cause, Refused) else Refused(400, "malformed request") from None

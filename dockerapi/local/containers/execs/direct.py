@@ -8,7 +8,7 @@ once a pipe is full, as under dockerd's shim).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import IO, Any
@@ -49,13 +49,13 @@ class Direct:
 class _Streams:
     """The pipes of one process: the server's ends, and its own."""
 
-    def __init__(self, stack: ExitStack, *, stdin: bool) -> None:
-        """Open them; all are closed with `stack` that nobody has taken or closed by then."""
+    def __init__(self, stack: ExitStack, streams: Iterable[int]) -> None:
+        """Open those of `streams` (0 to 2); all are closed with `stack` that nobody has by then."""
         self._theirs: dict[int, int] = {}
         self._ours: dict[int, int] = {}
         stack.callback(self.close_theirs)
         stack.callback(self._close, self._ours)
-        for stream in (0, 1, 2) if stdin else (1, 2):
+        for stream in streams:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             ours, theirs = (writing, reading) if stream == 0 else (reading, writing)
             self._ours[stream], self._theirs[stream] = ours, theirs
@@ -63,19 +63,20 @@ class _Streams:
 
     @property
     def theirs(self) -> tuple[int | None, int | None, int | None]:
-        """The descriptors of its standard streams."""
-        return self._theirs.get(0), self._theirs[1], self._theirs[2]
+        """The descriptors of its standard streams, None for those that are not open."""
+        return self._theirs.get(0), self._theirs.get(1), self._theirs.get(2)
 
     @property
-    def outputs(self) -> tuple[int, int]:
+    def outputs(self) -> list[int]:
         """The reading ends of its outputs."""
-        return self._ours[1], self._ours[2]
+        return [end for stream, end in self._ours.items() if stream]
 
     def hand_over(self, hub: Hub) -> None:
         """Let `hub` have the server's ends."""
-        ours = dict(self._ours)
+        outputs = dict(self._ours)
         self._ours.clear()
-        hub.join(partial(PipeStreams, {1: ours[1], 2: ours[2]}, ours.get(0)))
+        stdin = outputs.pop(0, None)
+        hub.join(partial(PipeStreams, outputs, stdin))
 
     def close_theirs(self) -> None:
         """Close the process' ends, which it has by now. Harmless twice."""
@@ -98,27 +99,23 @@ async def launch(
         told, telling = open_pipe(stack)
         log, logging = open_pipe(stack)
         given = memory_file(stack, "process", msgspec.json.encode(process))
-        passed = [given, telling.fileno(), logging.fileno()]
-        streams = None if hub is None else _Streams(stack, stdin=stdin)
-        ends: tuple[int | None, ...] = (None, None, None)
-        if streams is not None:
-            ends = streams.theirs
-            passed += streams.outputs
+        attached = (0, 1, 2) if stdin else (1, 2)
+        streams = _Streams(stack, () if hub is None else attached)
+        its_in, its_out, its_err = streams.theirs
         child = await runtime.spawn(
             [
                 *(runtime.program, *runtime.global_arguments),
                 *(f"--log=file:{_path(logging.fileno())}", "exec"),
                 *("--process", _path(given), "--pid-file", _path(telling.fileno()), container_id),
             ],
-            stdin=ends[0],
-            stdout=ends[1],
-            stderr=ends[2],
-            pass_fds=passed,
+            stdin=its_in,
+            stdout=its_out,
+            stderr=its_err,
+            pass_fds=[given, telling.fileno(), logging.fileno(), *streams.outputs],
         )
         telling.close()
         logging.close()
-        if streams is not None:
-            streams.close_theirs()
+        streams.close_theirs()
         await in_time(until_readable(told.fileno()), child)
         # One short write, while the runtime keeps the pipe open; nothing where it has ended.
         pid = told.read(LINE_LIMIT)
@@ -126,7 +123,7 @@ async def launch(
             await in_time(Deferred.fromCoroutine(child.wait()), child)
             raise RuntimeFailed(_words(log))
         protect(child.pid)
-        if streams is not None and hub is not None:
+        if hub is not None:
             streams.hand_over(hub)
         return Direct(int(pid), child)
 

@@ -35,19 +35,7 @@ from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.server.systemd import Init
 from dockerapi.settings import Settings
 from tests.server.certificates import Authority
-
-
-class UnixConnection(HTTPConnection):
-    """http.client over a unix socket."""
-
-    def __init__(self, path: str, timeout: float = 20) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+from tests.unixhttp import UnixConnection
 
 
 def get(path: str, target: str) -> tuple[int, bytes]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import socket
 import threading
 import time
 from typing import Any
 
 import attrs
+
+from tests.unixhttp import UnixConnection
 
 #: How long a client waits before it tries again, in seconds.
 _PAUSE = 0.03
@@ -25,24 +26,13 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 _LONG = "echo started; trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self._path)
-
-
 class Gone(Exception):
     """The server died under the request, or is not there."""
 
 
 def call(path: str, method: str, target: str, body: Any = None) -> tuple[int, Any]:
     """Make one request; return the status and the decoded answer; raise `Gone`."""
-    connection = _Connection(path)
+    connection = UnixConnection(path)
     try:
         headers = {"Content-Type": "application/json"}
         data = None if body is None else json.dumps(body)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import io
 import json
 import os
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -20,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration import dockerd, server
 from tests.integration.dockerd import Dockerd
 from tests.integration.server import Server, busybox_archive, wait_until
+from tests.unixhttp import UnixConnection
 
 #: What containers make of their root before they are compared.
 SCRIPT = """
@@ -44,18 +43,6 @@ PATHS = (
         "/d/f/",
     ),
 )
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
 
 
 def ask(side: Dockerd, method: str, path: str) -> tuple[int, Any, bytes]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import pty
 import select
-import socket
 import subprocess
 import time
 
@@ -15,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration import server
 from tests.integration.server import Server, wait_until
+from tests.unixhttp import UnixConnection
 
 
 class EmbeddedCase(SynchronousTestCase):
@@ -157,18 +156,6 @@ class DebugTests(SynchronousTestCase):
         self.assertEqual(found["connections"], {"open": 1})
         self.assertEqual(found["routes"]["GET /version"]["answers"], 1)
         self.assertEqual(found["jobs"]["SystemVersion"]["started"], 1)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
 
 
 class LifeTests(EmbeddedCase):

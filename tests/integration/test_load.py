@@ -6,11 +6,9 @@ has is compared with what it had before, after it has come to rest.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.isolation import OWN_NETWORK
 from tests.integration.server import Server, missing, wait_until
+from tests.unixhttp import UnixConnection
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,17 +31,6 @@ _NONE = {"NetworkMode": "none"}
 _REST = 30.0
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=120)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class _Api:
     """Requests to a server, each on a connection of its own, any number at once."""
 
@@ -50,7 +38,7 @@ class _Api:
         self._path = path
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-        connection = _Connection(self._path)
+        connection = UnixConnection(self._path)
         try:
             content = b"" if body is None else json.dumps(body).encode()
             connection.request(method, path, content, {"Content-Type": "application/json"})

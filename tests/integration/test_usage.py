@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration import dockerd, server
 from tests.integration.dockerd import Dockerd
 from tests.integration.server import Server, busybox_archive, wait_until
+from tests.unixhttp import UnixConnection
 
 #: Files of every kind in the root and in a volume, some with a second name.
 SCRIPT = """
@@ -22,18 +21,6 @@ for place in /d /v; do
 done
 echo x >> /etc/passwd; rm /etc/group; echo done > /ready; exec sleep 1000
 """
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
 
 
 def usage(side: Dockerd) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,7 @@ from tests.integration import dockerd, server
 from tests.integration.dockerd import Dockerd
 from tests.integration.server import Server, busybox_archive, wait_until
 from tests.integration.test_cli import EmbeddedCase
+from tests.unixhttp import UnixConnection
 
 
 class CliTests(EmbeddedCase):
@@ -133,21 +132,9 @@ volumes:
 """
 
 
-class Client(http.client.HTTPConnection):
-    """A connection over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
-
-
 def ask(path: str, method: str, target: str, body: Any = None) -> tuple[int, Any]:
     """Send one request of API 1.41 and return the answer, without what differs by its nature."""
-    client = Client(path)
+    client = UnixConnection(path)
     data = None if body is None else json.dumps(body)
     client.request(method, f"/v1.41{target}", data, {"Content-Type": "application/json"})
     answer = client.getresponse()

@@ -87,6 +87,10 @@ class Subscription:
         self._overrun = False
         return self._bus.told
 
+    def finish(self) -> None:
+        """Close once all that has happened by now is told, and take nothing that comes later."""
+        self._bus.finish(self)
+
     def close(self) -> None:
         """Leave the bus; a waiting `next` returns None."""
         self._bus.leave(self)
@@ -116,6 +120,8 @@ class EventBus:
         self._outbox: dict[int, Event | None] = {}
         self._telling = False
         self._subscriptions: set[Subscription] = set()
+        #: The number of the last event for those that finish.
+        self._finishing: dict[Subscription, int] = {}
 
     @property
     def listeners(self) -> int:
@@ -157,6 +163,12 @@ class EventBus:
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscription (`Subscription.close` calls this)."""
         self._subscriptions.discard(subscription)
+        self._finishing.pop(subscription, None)
+
+    def finish(self, subscription: Subscription) -> None:
+        """Close a subscription when nothing that is numbered now is left to be told."""
+        self._finishing[subscription] = self._numbered
+        self._tell_next()
 
     def close(self) -> None:
         """End every subscription."""
@@ -178,6 +190,7 @@ class EventBus:
                 number, event = next(iter(self._outbox.items()))
                 if event is None:
                     return
+                self._close_finished()
                 del self._outbox[number]
                 self.told = number
                 self.recent.append(event)
@@ -185,3 +198,11 @@ class EventBus:
                     subscription.offer(event)
         finally:
             self._telling = False
+            self._close_finished()
+
+    def _close_finished(self) -> None:
+        """Close those for whom only what comes too late is left."""
+        pending = next(iter(self._outbox), None)
+        for subscription, last in tuple(self._finishing.items()):
+            if pending is None or pending > last:
+                subscription.close()

@@ -63,12 +63,12 @@ class EventStreams:
         """Send what happens after the event number `position`."""
         alarm = None
         if request.until is not None:
+            # What happened in time is told, though its change be stored, or the past sent, later.
             left = (request.until - time.time_ns()) / NANOSECONDS
             if left > 0:
-                alarm = self._clock.callLater(left, subscription.close)
+                alarm = self._clock.callLater(left, subscription.finish)
             else:
-                # What came in time, while the past was sent, is queued and still told.
-                subscription.close()
+                subscription.finish()
         try:
             while True:
                 try:

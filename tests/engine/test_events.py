@@ -66,6 +66,49 @@ class EventBusTests(SynchronousTestCase):
         self.bus.publish(event("later"))
         self.assertEqual(self.next().action, "later")
 
+    def finished(self) -> list[str]:
+        """Return what the subscription had, and that it is closed."""
+        actions = []
+        while True:
+            found = self.successResultOf(Deferred.fromCoroutine(self.subscription.next()))
+            if found is None:
+                self.assertEqual(self.bus.listeners, 0)
+                return actions
+            actions.append(found.action)
+
+    def test_whoever_finishes_hears_of_changes_that_were_begun_before(self) -> None:
+        reserved = self.bus.reserve([event("begun")])
+        self.subscription.finish()
+        self.bus.publish(event("later"))
+        self.assertEqual(self.bus.listeners, 1)
+        self.bus.settle(reserved, happened=True)
+        self.assertEqual(self.finished(), ["begun"])
+
+    def test_whoever_finishes_waits_for_no_change_that_failed(self) -> None:
+        self.bus.publish(event("before"))
+        reserved = self.bus.reserve([event("fails")])
+        self.subscription.finish()
+        self.bus.settle(reserved, happened=False)
+        self.assertEqual(self.finished(), ["before"])
+
+    def test_whoever_finishes_when_all_is_told_is_closed_at_once(self) -> None:
+        self.bus.publish(event("before"))
+        self.subscription.finish()
+        later = self.bus.reserve([event("later")])
+        self.assertEqual(self.finished(), ["before"])
+        self.bus.settle(later, happened=True)
+
+    def test_whoever_finishes_because_of_an_event_hears_of_it(self) -> None:
+        first = self.bus.subscribe(lambda _: True)
+        both = (first, self.subscription)
+        following = [Deferred.fromCoroutine(one.next()) for one in both]
+        for one, other in zip(following, reversed(both), strict=True):
+            one.addCallback(lambda _, other=other: other.finish())
+        self.bus.publish(event("cause"))
+        self.assertEqual(self.bus.listeners, 0)
+        for one in both:
+            self.successResultOf(Deferred.fromCoroutine(one.next()))
+
     def test_numbers_go_on_after_those_of_an_earlier_server(self) -> None:
         self.bus.continue_after(41)
         self.bus.publish(event("start"))

@@ -38,11 +38,15 @@ def _scheduling(task: Path) -> tuple[int, int, int]:
 
 
 def _group_nice(pid: int) -> int | None:
-    """Return the nice value of the group of a process' session; None where there are no groups."""
+    """Return the nice value of the group of a process' session.
+
+    None where the kernel has no groups, and for the first session, which is in none.
+    """
     try:
-        return int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1])
+        group = Path(f"/proc/{pid}/autogroup").read_text()
     except FileNotFoundError:
         return None
+    return int(group.split()[-1]) if group else None
 
 
 def _children(pid: int) -> dict[str, tuple[tuple[int, int, int], int | None]]:

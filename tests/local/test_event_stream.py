@@ -120,6 +120,16 @@ class EventStreamTests(SynchronousTestCase):
         self.successResultOf(served)
         self.assertEqual(sink.actions, ["past", "in time"])
 
+    def test_what_was_begun_in_time_is_told_though_its_change_took_longer(self) -> None:
+        bus = self.engine.events
+        sink, served = self.follow(f"until={time.time() + 1:.3f}")
+        reserved = bus.reserve([Event("container", "begun", "ab" * 32)])
+        self.clock.advance(1.1)
+        self.assertNoResult(served)
+        bus.settle(reserved, happened=True)
+        self.successResultOf(served)
+        self.assertEqual(sink.actions, ["begun"])
+
     def test_leaving_forgets_the_subscription(self) -> None:
         _, served = self.follow()
         self.assertEqual(self.engine.events.listeners, 1)

@@ -20,6 +20,9 @@ from benchmarks import processes
 from benchmarks.isolation import OWN_NETWORK
 from benchmarks.load import Connection, get
 
+#: How long a server is left alone before its memory is measured, in seconds.
+SETTLE = 10.0
+
 
 class Server:
     """A server under test: started in `directory`, listening on `socket`.
@@ -115,8 +118,12 @@ class Server:
             self.docker("rm", "-f", *ids[at : at + 200])
 
     def memory(self) -> int:
-        """Return the PSS in bytes of the server and of everything that it runs for containers."""
+        """Return the PSS in bytes of the server and of everything that it runs for containers.
+
+        It has a while before, in which it may give back what the work until then took.
+        """
         assert self.process is not None
+        time.sleep(SETTLE)
         return processes.memory(self.process.pid, self.directory)
 
 

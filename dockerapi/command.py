@@ -12,11 +12,13 @@ import signal
 import sys
 from types import FrameType
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dockerapi.daemon import Daemon
 from dockerapi.engine.errors import EngineError
 from dockerapi.server.priority import raise_priority
+from dockerapi.server.scavenger import Scavenger, give_back
 from dockerapi.settings import Settings
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -32,6 +34,7 @@ class CommandService(Daemon):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._ending = False
+        self._scavenger = Scavenger(lambda: self.engine.metrics.started, give_back, self.reactor)
         self.ended.addCallbacks(lambda _: self._stop_reactor(), self._failed)
 
     def privilegedStartService(self) -> None:
@@ -50,6 +53,12 @@ class CommandService(Daemon):
         super().startService()
         self.reactor.callWhenRunning(self._handle_signals)
         _spare_the_collector()
+        self._scavenger.start()
+
+    def stopService(self) -> Deferred[None]:
+        """End, see `Daemon`."""
+        self._scavenger.stop()
+        return super().stopService()
 
     def _handle_signals(self) -> None:
         for number in _ENDING:

@@ -22,6 +22,11 @@ class JobMetrics:
     def __init__(self) -> None:
         self.jobs: dict[str, JobCounters] = {}
 
+    @property
+    def started(self) -> int:
+        """How many jobs began so far."""
+        return sum(counters.started for counters in self.jobs.values())
+
     def start(self, name: str) -> JobCounters:
         """Count a run that begins and return its counters."""
         counters = self.jobs.get(name)

@@ -1,8 +1,9 @@
 """Links, addresses and routes over one kept rtnetlink socket.
 
-Rule: pyroute2 packs and unpacks messages; the socket is a plain blocking one for use in threads,
-as pyroute2's own sockets run an event loop each. Importing this module takes 0.1 s: do it in a
-thread. Source: rtnetlink(7), include/uapi/linux/if_link.h.
+Rule: pyroute2 packs and unpacks messages, but for links, which are asked for at each start and
+which it unpacks whole; the socket is a plain blocking one for use in threads, as pyroute2's own
+sockets run an event loop each. Importing this module takes 0.1 s: do it in a thread.
+Source: rtnetlink(7), include/uapi/linux/if_link.h.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
-from typing import Any
+from typing import Any, Self
 
 import attrs
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -28,6 +30,10 @@ _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _GETADDR = 20, 22
 _NEWROUTE, _GETROUTE = 24, 26
 _HEADER = struct.Struct("=IHHII")
+_LINK_HEADER = struct.Struct("=BxHiII")
+_ATTRIBUTE = struct.Struct("=HH")
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_OPERSTATE, _IFLA_IFALIAS = 3, 10, 16, 20
+_OPERSTATE_UP = b"\x06"
 _RECEIVE = 256 * 1024
 _UP = 0x1
 _TABLE_MAIN = 254
@@ -48,6 +54,20 @@ class Link:
     master: int
     alias: str
     running: bool
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read the answer `data` of the kernel (RTM_NEWLINK)."""
+        offset = _HEADER.size
+        _, _, index, _, _ = _LINK_HEADER.unpack_from(data, offset)
+        found = dict(_attributes(data, offset + _LINK_HEADER.size))
+        return cls(
+            index=index,
+            name=found[_IFLA_IFNAME].rstrip(b"\0").decode(),
+            master=int.from_bytes(found.get(_IFLA_MASTER, b""), sys.byteorder),
+            alias=found.get(_IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
+            running=found.get(_IFLA_OPERSTATE) == _OPERSTATE_UP,
+        )
 
 
 class Netlink:
@@ -85,9 +105,7 @@ class Netlink:
 
     def links(self) -> list[Link]:
         """Return every link of the namespace."""
-        return [
-            _link(message) for message in self.dump(prepared(ifinfmsg(), _GETLINK, _DUMP), ifinfmsg)
-        ]
+        return [Link.decode(data) for data in self._dump(prepared(ifinfmsg(), _GETLINK, _DUMP))]
 
     def link(self, name: str) -> Link | None:
         """Return the link `name`, or None where there is none."""
@@ -97,7 +115,7 @@ class Netlink:
         self._socket.send(self._encode(request))
         for kind, _, data in self._receive():
             if kind == _NEWLINK:
-                return _link(_decode(ifinfmsg, data))
+                return Link.decode(data)
             (code,) = struct.unpack_from("=i", data, _HEADER.size)
             if code not in (0, -errno.ENODEV):
                 raise OSError(-code, f"netlink: {os.strerror(-code)}", name)
@@ -127,8 +145,16 @@ class Netlink:
 
     def dump(self, request: Any, answer: Any) -> list[Any]:
         """Send a request for many objects, and return them as messages of the class `answer`."""
+        found = []
+        for data in self._dump(request):
+            message = answer(data)
+            message.decode()
+            found.append(message)
+        return found
+
+    def _dump(self, request: Any) -> list[bytes]:
         self._socket.send(self._encode(request))
-        found: list[Any] = []
+        found: list[bytes] = []
         while True:
             for answered, _, data in self._receive():
                 if answered == _DONE:
@@ -136,7 +162,7 @@ class Netlink:
                 if answered == _ERROR:
                     (code,) = struct.unpack_from("=i", data, _HEADER.size)
                     raise OSError(-code, f"netlink: {os.strerror(-code)}")
-                found.append(_decode(answer, data))
+                found.append(data)
 
     def _encode(self, message: Any) -> bytes:
         self._sequence += 1
@@ -154,6 +180,16 @@ class Netlink:
                 raise OSError(errno.EBADMSG, "netlink: a message without length")
             yield kind, sequence, data[offset : offset + length]
             offset += (length + 3) & ~3
+
+
+def _attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Give the attributes of a message from `offset` on: type and value."""
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            raise OSError(errno.EBADMSG, "netlink: an attribute without length")
+        yield kind, data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
 
 
 def new_bridge(name: str, mac: str, mtu: int) -> Any:
@@ -263,19 +299,3 @@ def prepared(message: Any, kind: int, flags: int) -> Any:
     message["header"]["type"] = kind
     message["header"]["flags"] = flags
     return message
-
-
-def _decode(kind: Any, data: bytes) -> Any:
-    message = kind(data)
-    message.decode()
-    return message
-
-
-def _link(message: Any) -> Link:
-    return Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        master=message.get_attr("IFLA_MASTER") or 0,
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        running=message.get_attr("IFLA_OPERSTATE") == "UP",
-    )

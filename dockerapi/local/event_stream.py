@@ -29,17 +29,20 @@ class EventStreams:
         self._clock = clock
 
     async def events(self, job: Job) -> Answer:
-        """Answer SystemEvents: JSON lines, from `since` (or now) to `until` (or no end)."""
+        """Answer SystemEvents: JSON lines, from `since` (or now) to `until` (or no end).
+
+        `until` alone asks for all of the past too, as in dockerd.
+        """
         request = await job.request(EventsRequest)
         # A client that has the head misses nothing of what it does next. Listening itself waits for
         # the stream: one whose client left before is never served.
-        begin = self._bus.told
+        begin = self._bus.told if request.since is None and request.until is None else 0
 
         async def serve(sink: Sink) -> None:
             subscription = self._bus.subscribe(request.wants)
             last = self._bus.told
             try:
-                await self._send_past(request, sink, begin if request.since is None else 0, last)
+                await self._send_past(request, sink, begin, last)
                 await self._follow(request, subscription, sink, last)
             finally:
                 subscription.close()

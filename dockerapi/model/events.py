@@ -55,7 +55,8 @@ class Occurrence(Protocol):
 class EventsRequest:
     """What events are wanted, and how they are to be written.
 
-    :ivar since: nanoseconds since 1970, or None for only what happens from now on.
+    :ivar since: nanoseconds since 1970, or None for what happens from now on (with `until`: for
+        all of the past).
     :ivar until: nanoseconds since 1970, or None for no end.
     :ivar content_type: media type of the stream.
     """

@@ -81,6 +81,17 @@ class EventStreamTests(SynchronousTestCase):
         self.publish("live")
         self.assertEqual(sink.actions, ["past", "live"])
 
+    def test_an_end_alone_asks_for_the_past_too(self) -> None:
+        self.publish("past")
+        sink, served = self.follow(f"until={time.time() + 1:.3f}")
+        self.publish("live")
+        self.assertEqual(sink.actions, ["past", "live"])
+        self.clock.advance(1.1)
+        self.successResultOf(served)
+        sink, served = self.follow("until=2")
+        self.successResultOf(served)
+        self.assertEqual(sink.actions, [])
+
     def test_an_end_in_the_past_ends_at_once(self) -> None:
         self.publish("past")
         sink, served = self.follow(f"since=1&until={time.time() + 1:.3f}")

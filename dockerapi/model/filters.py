@@ -89,6 +89,10 @@ class Filters:
                 return False
         return True
 
+    def labelled(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether `labels` has all that ``label`` wants, and not all that ``label!`` names."""
+        return self.labels(labels) and not (self.get("label!") and self.labels(labels, "label!"))
+
     def truth(self, name: str, default: bool) -> bool:
         """Return the truth value that `name` wants; raise `Malformed` where it is none."""
         wanted = self.get(name)

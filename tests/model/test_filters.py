@@ -47,6 +47,18 @@ class FilterTests(SynchronousTestCase):
             self.assertEqual(Filters({"label": [wanted]}).labels(labels), passes, wanted)
         self.assertFalse(Filters({"label": ["a", "c"]}).labels(labels))
 
+    def test_labels_that_are_not_wanted(self) -> None:
+        for filters, passes in (
+            ({}, True),
+            ({"label!": ["a"]}, False),
+            ({"label!": ["a=2"]}, True),
+            ({"label!": ["a", "c"]}, True),
+            ({"label!": ["a", "b"]}, False),
+            ({"label": ["a"], "label!": ["b"]}, False),
+            ({"label": ["c"], "label!": ["d"]}, False),
+        ):
+            self.assertEqual(Filters(filters).labelled({"a": "1", "b": ""}), passes, filters)
+
     def test_truth(self) -> None:
         for text, value in (("true", True), ("1", True), ("T", True), ("0", False), ("F", False)):
             self.assertEqual(Filters({"dangling": [text]}).truth("dangling", False), value)

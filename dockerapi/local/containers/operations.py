@@ -285,7 +285,7 @@ class Operations:
             labels = container.config.labels or {}
             if (
                 container.state.status not in (Status.CREATED, Status.EXITED)
-                or not request.filters.labels(labels)
+                or not request.filters.labelled(labels)
                 or any(container.created_at > limit for limit in until)
             ):
                 continue

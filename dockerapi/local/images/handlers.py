@@ -19,7 +19,7 @@ from dockerapi.local.images.importing import import_archive
 from dockerapi.local.images.loading import Loader
 from dockerapi.local.images.removal import Record, Remover, Users
 from dockerapi.local.images.saving import Saver
-from dockerapi.local.images.selection import has_labels, is_dangling, selected, until
+from dockerapi.local.images.selection import is_dangling, selected, until
 from dockerapi.local.images.views import (
     counts_containers,
     history,
@@ -166,7 +166,7 @@ class Handlers:
                 continue
             if any(image.created >= limit for limit in limits):
                 continue
-            if self._remover.is_used(image) or not has_labels(image, request.filters):
+            if self._remover.is_used(image) or not request.filters.labelled(image.labels):
                 continue
             gone = await self._remover.remove_unused(image)
             reclaimed += _reclaimed(image, gone)

@@ -31,7 +31,7 @@ def selected(index: Index, filters: Filters) -> list[Image]:
         for image in index
         if all(bound(image) for bound in bounds)
         and (dangling is None or dangling == is_dangling(image))
-        and has_labels(image, filters)
+        and filters.labelled(image.labels)
     ]
     if patterns:
         chosen = [named for image in chosen if (named := _named(image, patterns)).references]
@@ -41,14 +41,6 @@ def selected(index: Index, filters: Filters) -> list[Image]:
 def is_dangling(image: Image) -> bool:
     """Tell whether an image has no tag."""
     return not image.tags
-
-
-def has_labels(image: Image, filters: Filters) -> bool:
-    """Tell whether an image has the labels that are wanted and none that is not."""
-    unwanted = filters.get("label!")
-    return filters.labels(image.labels) and not (
-        unwanted and Filters({"label": unwanted}).labels(image.labels)
-    )
 
 
 def until(filters: Filters) -> list[int]:

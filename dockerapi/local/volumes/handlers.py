@@ -104,13 +104,12 @@ class VolumeHandlers:
         return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     def _prunable(self, volume: Volume, request: VolumePruneRequest) -> bool:
-        filters, labels = request.filters, volume.labels or {}
+        filters = request.filters
         return (
             not self._catalogue.users(volume.name)
             and not volume.options
             and (request.named or volume.anonymous)
-            and filters.labels(labels)
-            and (not filters.get("label!") or not filters.labels(labels, "label!"))
+            and filters.labelled(volume.labels or {})
         )
 
     def _wanted(self, volume: Volume, request: VolumeListRequest) -> bool:

@@ -101,8 +101,7 @@ class Listing:
         ) and all(
             (
                 filters.pattern("name", container.name, f"/{container.name}"),
-                filters.labels(labels),
-                not filters.get("label!") or not filters.labels(labels, "label!"),
+                filters.labelled(labels),
                 filters.exact("status", container.status.value),
                 filters.exact("exited", str(state.exit_code) if _has_ended(container) else "none"),
                 filters.exact("network", *self._networks(container)),

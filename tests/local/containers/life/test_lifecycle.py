@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, TestCase
@@ -369,6 +370,17 @@ class LifecycleTests(RigCase):
         await self.rig.job("ContainerStart", "cy")
         answer = await self.rig.job("ContainerPrune")
         self.assertEqual(answer["ContainersDeleted"], [identity])
+
+    async def test_prune_keeps_what_has_a_label_that_is_excluded(self) -> None:
+        await self.rig.create("true", name="kept", Labels={"keep": "1"})
+        plain = (await self.rig.create("true", name="plain"))["Id"]
+        for filters, gone in (
+            ('{"label!":["keep"]}', [plain]),
+            ('{"label!":{"keep=1":true}}', None),
+            ('{"label!":["keep","other"]}', [self.rig.containers.registry.get("kept").id]),
+        ):
+            answer = await self.rig.job("ContainerPrune", query=f"filters={quote(filters)}")
+            self.assertEqual(answer["ContainersDeleted"], gone, filters)
 
     async def test_workdir_below_proc(self) -> None:
         await self.assertRaisesAsync(

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -20,6 +21,9 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.server.priority import raise_priority
 from dockerapi.server.scavenger import Scavenger, give_back
 from dockerapi.settings import Settings
+
+if TYPE_CHECKING:
+    from dockerapi.local.host.children import Orphans
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -35,6 +39,7 @@ class CommandService(Daemon):
         super().__init__(settings)
         self._ending = False
         self._scavenger = Scavenger(lambda: self.engine.metrics.started, give_back, self.reactor)
+        self._orphans = self._make_orphans()
         self.ended.addCallbacks(lambda _: self._stop_reactor(), self._failed)
 
     def privilegedStartService(self) -> None:
@@ -54,16 +59,32 @@ class CommandService(Daemon):
         self.reactor.callWhenRunning(self._handle_signals)
         _spare_the_collector()
         self._scavenger.start()
+        if self._orphans is not None:
+            self._orphans.adopt()
 
     def stopService(self) -> Deferred[None]:
         """End, see `Daemon`."""
         self._scavenger.stop()
+        if self._orphans is not None:
+            self._orphans.stop()
         return super().stopService()
 
     def _handle_signals(self) -> None:
         for number in _ENDING:
             signal.signal(number, self._on_end)
         signal.signal(signal.SIGHUP, self._on_reload)
+        if self._orphans is not None:
+            # In the place of the reactor's, which does nothing: what it does comes by descriptor.
+            signal.signal(signal.SIGCHLD, self._on_end_of_child)
+            signal.siginterrupt(signal.SIGCHLD, False)
+
+    def _make_orphans(self) -> Orphans | None:
+        """Return what reaps the orphans that runtimes leave, where there are some."""
+        if self.settings.engine != "embedded":
+            return None
+        from dockerapi.local.host.children import Orphans
+
+        return Orphans(self.reactor)
 
     def _on_end(self, number: int, frame: FrameType | None) -> None:
         if self._ending:
@@ -73,6 +94,10 @@ class CommandService(Daemon):
 
     def _on_reload(self, number: int, frame: FrameType | None) -> None:
         self.reactor.callFromThread(self.reload)
+
+    def _on_end_of_child(self, number: int, frame: FrameType | None) -> None:
+        if self._orphans is not None:
+            self.reactor.callFromThread(self._orphans.reap)
 
     def _end_by_signal(self, number: int) -> None:
         self.log.info("received {name}, shutting down", name=signal.Signals(number).name)

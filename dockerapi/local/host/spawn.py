@@ -13,7 +13,7 @@ import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Protocol, cast
 
 import attrs
@@ -21,6 +21,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.errors import EngineError
+from dockerapi.local.host.children import forget, start_expected
 from dockerapi.local.host.pidfd import exit_of
 from dockerapi.local.host.posixspawn import Descriptors, posix_spawn
 from dockerapi.local.host.syscalls import Namespace, StrPath, unshare
@@ -92,6 +93,7 @@ class Process:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _reap(self, _: None) -> None:
+        forget(self.pid)
         encoded = os.waitpid(self.pid, 0)[1]
         os.close(self._pidfd)
         self._status = os.waitstatus_to_exitcode(encoded)
@@ -180,21 +182,20 @@ def start_child(
         program = find_program(program)
     kept = {*streams, *pass_fds}
     given = [(passed, number) for number, passed in enumerate(streams) if passed is not None]
-    return posix_spawn(
-        program,
-        [os.fspath(argument) for argument in argv],
-        child_environment() if env is None else env,
-        Descriptors(
-            close=[number for number in _inherited() if number not in kept],
-            null=[
-                (number, os.O_RDONLY if number == 0 else os.O_WRONLY)
-                for number, passed in enumerate(streams)
-                if passed is None
-            ],
-            # To the same number: it only clears close-on-exec, which all our descriptors have.
-            duplicate=[*given, *((number, number) for number in pass_fds)],
-        ),
-        _DEFAULT_SIGNALS,
+    arguments = [os.fspath(argument) for argument in argv]
+    environment = child_environment() if env is None else env
+    descriptors = Descriptors(
+        close=[number for number in _inherited() if number not in kept],
+        null=[
+            (number, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            for number, passed in enumerate(streams)
+            if passed is None
+        ],
+        # To the same number: it only clears close-on-exec, which all our descriptors have.
+        duplicate=[*given, *((number, number) for number in pass_fds)],
+    )
+    return start_expected(
+        partial(posix_spawn, program, arguments, environment, descriptors, _DEFAULT_SIGNALS)
     )
 
 

@@ -30,6 +30,7 @@ _SYS_OPENAT2 = 437
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY = 0x1, 0x4
+_PR_SET_CHILD_SUBREAPER = 36
 #: What `mount` takes of its options: a page, with the zero byte at its end.
 MOUNT_OPTIONS_LIMIT = 4095
 
@@ -211,6 +212,12 @@ def unshare(kinds: Namespace) -> None:
     """Give the calling thread new namespaces of `kinds` (unshare(2))."""
     if _libc.unshare(ctypes.c_int(int(kinds))):
         raise _error(str(kinds))
+
+
+def become_subreaper() -> None:
+    """Have descendants of this process whose parents ended become its children (prctl(2))."""
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise _error("subreaper")
 
 
 def _error(subject: StrPath | bytes) -> OSError:

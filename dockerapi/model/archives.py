@@ -18,8 +18,9 @@ import attrs
 from dockerapi.model.containers import ContainerConfig
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
-from dockerapi.model.images import Platform
+from dockerapi.model.images import check_new_name
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform
 from dockerapi.model.query import Query
 from dockerapi.model.references import Reference
 from dockerapi.model.timestamps import rfc3339
@@ -174,7 +175,7 @@ def _name(query: Query) -> Reference | None:
     if reference.digest:
         raise Malformed("cannot commit to digest reference")
     tag = query.text("tag")
-    return (reference.with_tag(tag) if tag else reference).with_default_tag()
+    return check_new_name((reference.with_tag(tag) if tag else reference).with_default_tag())
 
 
 def _platforms(query: Query, version: Version) -> tuple[Platform, ...]:
@@ -184,7 +185,7 @@ def _platforms(query: Query, version: Version) -> tuple[Platform, ...]:
     texts = query.all("platform")
     if len(texts) > 1 and version < _WITH_PLATFORMS:
         raise Malformed("multiple platform parameters not supported")
-    return tuple(Platform.parse(text) for text in texts if text)
+    return tuple(Platform.from_json(text) for text in texts if text)
 
 
 @attrs.frozen

@@ -15,8 +15,8 @@ from dockerapi.model.createversions import PLATFORM, limit_create, limit_update
 from dockerapi.model.decode import decode_json
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform
 from dockerapi.model.ports import matched_ports
 from dockerapi.model.query import Query
 from dockerapi.model.versions import Version

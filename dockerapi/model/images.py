@@ -5,7 +5,6 @@ Source: the specification's ImageCreate, ImageList, ImageTag, ImageDelete and Im
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Self
 
@@ -14,67 +13,19 @@ import attrs
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform, host_platform
 from dockerapi.model.query import Query
 from dockerapi.model.references import Reference
 from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import Source
 
+#: Names that would read as the algorithm of an id.
+_ALGORITHMS = ("sha256",)
 _LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
+#: From here on one image of several platforms can be asked for.
+_HISTORY_PLATFORM = Version(1, 48)
+_INSPECTED_PLATFORM = Version(1, 49)
 _PRUNE_FILTERS = ("dangling", "label", "label!", "until")
-
-
-@attrs.frozen
-class Platform:
-    """An operating system and a processor's architecture, in Go's words; empty for any."""
-
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``os[/arch[/variant]]``, or its object in JSON; raise `Malformed`."""
-        if text.startswith("{"):
-            return cls._from_json(text)
-        parts = text.lower().split("/")
-        if len(parts) > 3 or not all(part.replace("_", "").isalnum() for part in parts):
-            raise Malformed(f'"{text}": cannot parse platform specifier: invalid argument')
-        if len(parts) == 1 and parts[0] not in ("linux", "windows", "darwin", "freebsd"):
-            return cls("linux", *_architecture(parts[0], ""))
-        return cls(parts[0], *_architecture(*[*parts[1:], "", ""][:2]))
-
-    @classmethod
-    def _from_json(cls, text: str) -> Self:
-        try:
-            value = json.loads(text)
-            members = {key.lower(): str(item) for key, item in value.items()}
-        except (ValueError, AttributeError, RecursionError):
-            raise Malformed("invalid platform: it is no JSON object") from None
-        return cls(
-            members.get("os", ""),
-            *_architecture(members.get("architecture", ""), members.get("variant", "")),
-        )
-
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
-
-
-_ALIASES = {
-    "x86_64": ("amd64", ""),
-    "x86-64": ("amd64", ""),
-    "i386": ("386", ""),
-    "i686": ("386", ""),
-    "aarch64": ("arm64", ""),
-    "armhf": ("arm", "v7"),
-    "armv7l": ("arm", "v7"),
-    "armel": ("arm", "v6"),
-}
-
-
-def _architecture(name: str, variant: str) -> tuple[str, str]:
-    """Return an architecture and variant in Go's words."""
-    known, implied = _ALIASES.get(name, (name, ""))
-    return known, variant or implied
 
 
 @attrs.frozen
@@ -104,13 +55,15 @@ class ImageCreateRequest:
         pull = name = None
         if wanted:
             pull = _tagged(Reference.parse(wanted.rstrip(":")), tag).with_default_tag()
+        elif platform is not None and platform.os != host_platform().os:
+            raise Malformed("operating system is not supported")
         elif not source:
             raise Malformed("fromImage or fromSrc is required")
         elif query.text("repo"):
             name = Reference.parse(query.text("repo"))
             if name.digest:
                 raise Malformed("cannot import digest reference")
-            name = _tagged(name, tag).with_default_tag()
+            name = check_new_name(_tagged(name, tag).with_default_tag())
         return cls(
             pull,
             source,
@@ -127,6 +80,54 @@ def _tagged(reference: Reference, tag: str) -> Reference:
     if not tag:
         return reference
     return reference.with_digest(tag) if ":" in tag else reference.with_tag(tag)
+
+
+def check_new_name(name: Reference) -> Reference:
+    """Return a name that an image may be given; raise `Malformed` for one that reads as an id."""
+    if name.familiar_name in _ALGORITHMS:
+        raise Malformed("refusing to create an ambiguous tag using digest algorithm as name")
+    return name
+
+
+def _platform(query: Query) -> Platform | None:
+    text = query.text("platform")
+    return Platform.from_json(text) if text else None
+
+
+@attrs.frozen
+class ImageInspectRequest:
+    """An image to tell of.
+
+    :ivar platform: what it has to be for; None for any.
+    """
+
+    image: str
+    platform: Platform | None
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a platform that is none."""
+        query = Query(envelope.query)
+        platform = _platform(query) if version >= _INSPECTED_PLATFORM else None
+        if platform is not None and query.boolean("manifests"):
+            raise Malformed(
+                "conflicting options: manifests and platform options cannot both be set"
+            )
+        return cls(args[0], platform)
+
+
+@attrs.frozen
+class ImageHistoryRequest:
+    """An image whose making is asked for; `platform` is what it has to be for, or None."""
+
+    image: str
+    platform: Platform | None
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` for a platform that is none."""
+        query = Query(envelope.query)
+        return cls(args[0], _platform(query) if version >= _HISTORY_PLATFORM else None)
 
 
 @attrs.frozen
@@ -169,7 +170,8 @@ class ImageTagRequest:
         name = Reference.parse(query.text("repo"))
         if name.digest:
             raise Malformed("refusing to create a tag with a digest reference")
-        return cls(args[0], _tagged(name, query.text("tag")).with_default_tag())
+        name = check_new_name(_tagged(name, query.text("tag")).with_default_tag())
+        return cls(args[0], name)
 
 
 @attrs.frozen

@@ -140,8 +140,9 @@ def _tail(text: str) -> int | None:
 
 def _size(query: Query, name: str, short: str) -> int:
     text = query.text(short)
-    if not (text.isascii() and text.isdecimal()):
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()):
         raise Malformed(f'invalid resize {name} "{text}": invalid syntax')
-    if len(text) > 20 or int(text) > 0xFFFFFFFF:
+    if digits != text or len(text) > 20 or int(text) > 0xFFFFFFFF:
         raise Malformed(f'invalid resize {name} "{text}": value out of range')
     return int(text)

@@ -30,3 +30,17 @@ def rfc3339(nanoseconds: int) -> str:
     whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     decimals = f".{rest:09d}".rstrip("0").rstrip(".")
     return f"{whole}{decimals}Z"
+
+
+def go_duration(seconds: float) -> str:
+    """Return a time as Go writes it, as in ``1m30s``, ``1.5s`` or ``50ms``."""
+    nanoseconds = round(seconds * NANOSECONDS)
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
+        if 0 < nanoseconds < min(size * 1000, NANOSECONDS):
+            return f"{nanoseconds / size:.9g}{unit}"
+    minutes, rest = divmod(nanoseconds, 60 * NANOSECONDS)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{rest // NANOSECONDS}.{rest % NANOSECONDS:09d}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

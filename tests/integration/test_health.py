@@ -50,7 +50,7 @@ class HealthTests(EmbeddedCase):
         self.run_checked("echo begun; sleep 77", "--health-timeout", "300ms")
         self.assertTrue(wait_until(lambda: bool(self.log())))
         self.assertEqual(self.log()[0]["ExitCode"], -1)
-        self.assertIn("Health check exceeded timeout", self.log()[0]["Output"])
+        self.assertIn("Health check exceeded timeout (300ms): begun", self.log()[0]["Output"])
         self.assertTrue(wait_until(lambda: self.ok("top", "box").count("sleep 77") <= 1))
 
     def test_none_while_it_is_paused_and_after_its_end(self) -> None:

@@ -10,6 +10,7 @@ from dockerapi.local.containers.creation.endpoints import Network
 from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.local.volumes.catalogue import Wanted
 from dockerapi.local.volumes.volume import Volume
+from dockerapi.model.platforms import Platform
 from dockerapi.model.ports import PortRequest
 
 
@@ -20,6 +21,7 @@ class Image(Protocol):
     def id(self) -> str: ...  # noqa: D102
     @property
     def config(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def check_platform(self, wanted: Platform | None, reference: str) -> None: ...  # noqa: D102
 
 
 class Images(Protocol):

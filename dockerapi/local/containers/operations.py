@@ -16,7 +16,6 @@ from dockerapi.local.containers.container import Container, Exit, Status
 from dockerapi.local.containers.creation.creation import (
     check_body,
     check_name,
-    check_platform,
     new_container,
 )
 from dockerapi.local.containers.creation.endpoints import check_endpoints
@@ -132,8 +131,7 @@ class Operations:
         await in_thread(check_sources, host)
         # Nothing is awaited from here on until the registry knows that the image is used.
         image = await self._images.resolve(request.body.image)
-        if request.platform is not None:
-            check_platform(request.platform, image.config, request.body.image)
+        image.check_platform(request.platform, request.body.image)
         resolve_joined(host, self._registry)
         resolve_modes(host, self._registry)
         resolve_links(host, self._registry)

@@ -15,7 +15,6 @@ import msgspec
 
 from dockerapi.local.host.beneath import read_beneath
 from dockerapi.local.images.image import DOCUMENT_LIMIT, digest_of
-from dockerapi.local.images.importing import host_platform
 from dockerapi.local.images.registry.manifests import (
     Descriptor,
     Manifest,
@@ -24,8 +23,8 @@ from dockerapi.local.images.registry.manifests import (
     decode_manifest,
 )
 from dockerapi.local.images.saving import FULL_NAME, REFERENCE_NAME
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform, host_platform
 from dockerapi.model.references import Reference
 
 _IMAGES_LIMIT = 1000

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dockerapi.local.images.words import expand, split
 from dockerapi.model.malformed import Malformed
 
 Config = dict[str, Any]
@@ -44,7 +44,7 @@ def _apply(config: Config, line: str) -> None:
     name = word.lower()
     instruction = _INSTRUCTIONS.get(name)
     if instruction is None:
-        raise Malformed(f"{name} is not a valid change command")
+        raise Malformed(f"{name.upper()} is not a valid change command")
     if not rest:
         number = "exactly" if name in ("user", "workdir", "stopsignal") else "at least"
         raise Malformed(f"{name.upper()} requires {number} one argument")
@@ -64,18 +64,18 @@ def _entrypoint(config: Config, text: str) -> None:
 
 
 def _env(config: Config, text: str) -> None:
-    values = dict(item.partition("=")[::2] for item in config.get("Env") or [])
-    values.update(_pairs("ENV", text))
+    values = _variables(config)
+    values.update(_pairs(config, "ENV", text))
     config["Env"] = [f"{key}={value}" for key, value in values.items()]
 
 
 def _label(config: Config, text: str) -> None:
-    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs("LABEL", text))}
+    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(config, "LABEL", text))}
 
 
 def _expose(config: Config, text: str) -> None:
     ports = dict(config.get("ExposedPorts") or {})
-    for word in text.split():
+    for word in (_filled(config, word) for word in split(text)):
         match = _PORT.fullmatch(word)
         if match is None:
             raise Malformed(f"Invalid containerPort: {word}")
@@ -88,10 +88,11 @@ def _expose(config: Config, text: str) -> None:
 
 
 def _user(config: Config, text: str) -> None:
-    config["User"] = text
+    config["User"] = _filled(config, text)
 
 
 def _workdir(config: Config, text: str) -> None:
+    text = _filled(config, text)
     joined = text if text.startswith("/") else f"{config.get('WorkingDir') or ''}/{text}"
     parts: list[str] = []
     for part in joined.split("/"):
@@ -105,7 +106,8 @@ def _workdir(config: Config, text: str) -> None:
 def _volume(config: Config, text: str) -> None:
     paths = _json_list(text)
     if paths is None:
-        paths = text.split()
+        paths = split(text)
+    paths = [_filled(config, path) for path in paths]
     if not paths:
         raise Malformed("VOLUME requires at least one argument")
     if not all(path.strip() for path in paths):
@@ -114,7 +116,7 @@ def _volume(config: Config, text: str) -> None:
 
 
 def _stopsignal(config: Config, text: str) -> None:
-    config["StopSignal"] = text
+    config["StopSignal"] = _filled(config, text)
 
 
 def _onbuild(config: Config, text: str) -> None:
@@ -200,25 +202,33 @@ def _json_list(text: str) -> list[str] | None:
     return value if isinstance(value, list) and all(isinstance(s, str) for s in value) else None
 
 
-def _pairs(instruction: str, text: str) -> list[tuple[str, str]]:
+def _pairs(config: Config, instruction: str, text: str) -> list[tuple[str, str]]:
     """Read ``KEY=VALUE ...``, or the older ``KEY VALUE``."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise Malformed(f"{instruction}: {error}") from None
+    variables = _variables(config)
+    words = split(text)
     if "=" not in words[0]:
-        key, _, value = text.partition(" ")
-        if not value.strip():
+        name, *rest = text.split(None, 1)
+        if not rest:
             raise Malformed(f"{instruction} must have two arguments")
-        return [(key, value.strip())]
+        return [(expand(name, variables), expand(rest[0].strip(), variables))]
     pairs = []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise Malformed(
-                f"Syntax error - can't find = in {word!r}. Must be of the form: name=value"
+                f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
             )
         if not key:
             raise Malformed(f"{instruction} names can not be blank")
-        pairs.append((key, value))
+        pairs.append((expand(key, variables), expand(value, variables)))
     return pairs
+
+
+def _variables(config: Config) -> dict[str, str]:
+    """Return the environment, which instructions may name."""
+    return dict(item.partition("=")[::2] for item in config.get("Env") or [])
+
+
+def _filled(config: Config, text: str) -> str:
+    """Return the only argument of an instruction, unquoted and with its variables."""
+    return expand(text, _variables(config))

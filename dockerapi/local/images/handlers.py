@@ -31,6 +31,8 @@ from dockerapi.local.layout import Layout
 from dockerapi.model.images import (
     ImageCreateRequest,
     ImageDeleteRequest,
+    ImageHistoryRequest,
+    ImageInspectRequest,
     ImageListRequest,
     ImagePruneRequest,
     ImageTagRequest,
@@ -130,11 +132,16 @@ class Handlers:
 
     async def inspect(self, job: Job) -> Answer:
         """Tell everything of one image."""
-        return inspection(self._catalogue.index.find(job.args[0]), job.version, self._layout)
+        request = await job.request(ImageInspectRequest)
+        image = self._catalogue.index.find(request.image)
+        image.check_platform(request.platform, request.image)
+        return inspection(image, job.version, self._layout)
 
     async def history(self, job: Job) -> Answer:
         """Tell how an image came to be."""
-        image = self._catalogue.index.find(job.args[0])
+        request = await job.request(ImageHistoryRequest)
+        image = self._catalogue.index.find(request.image)
+        image.check_platform(request.platform, request.image)
         return history(image, self._parents(image))
 
     def _parents(self, image: Image) -> Iterator[Image]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import attrs
 
+from dockerapi.engine.errors import NotFound
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.moments import parse_time
+from dockerapi.model.platforms import Platform, host_platform
 from dockerapi.model.references import Reference, is_digest
 
 #: The longest configuration or manifest that is read, in bytes (containerd's own limit is 8 MiB).
@@ -90,6 +92,27 @@ class Image:
         return parse_time(self.config.get("created"))
 
     @property
+    def platform(self) -> Platform:
+        """What it is for; this host's where its configuration does not say."""
+        host = host_platform()
+        return Platform(
+            str(self.config.get("os") or host.os),
+            str(self.config.get("architecture") or host.architecture),
+            str(self.config.get("variant") or ""),
+        )
+
+    def check_platform(self, wanted: Platform | None, reference: str) -> None:
+        """Raise `NotFound` where it is for another platform than `wanted`; None is any.
+
+        `reference` is how the client named it; clients that run an image pull the right one then.
+        """
+        if wanted is not None and not self.platform.fits(wanted):
+            raise NotFound(
+                f"image with reference {reference} was found but its platform ({self.platform}) "
+                f"does not match the specified platform ({wanted})"
+            )
+
+    @property
     def runtime_config(self) -> Mapping[str, Any]:
         """What containers get from it: the configuration's member ``config``."""
         return mapping(self.config.get("config"))
@@ -115,7 +138,8 @@ def decode_config(raw: bytes) -> tuple[dict[str, Any], list[str]]:
     except (ValueError, RecursionError):
         raise Malformed("invalid image configuration: it is no JSON") from None
     rootfs = config.get("rootfs") if isinstance(config, dict) else None
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    # An image without layers may say so with null.
+    diff_ids = (rootfs.get("diff_ids") or []) if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list) or not all(
         isinstance(item, str) and is_digest(item) for item in diff_ids
     ):

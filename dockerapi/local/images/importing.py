@@ -5,7 +5,6 @@ Source: ImageCreate with `fromSrc`; the configuration is as dockerd writes it.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,27 +13,13 @@ from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.changes import apply_changes
 from dockerapi.local.images.image import Image, digest_of, encode_config
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform, host_platform
 from dockerapi.model.references import Reference
 from dockerapi.model.timestamps import rfc3339
 from dockerapi.wire.duplex import Source
 
-#: Go's words for what `platform.machine` says.
-_MACHINES = {
-    "x86_64": Platform("linux", "amd64"),
-    "i686": Platform("linux", "386"),
-    "aarch64": Platform("linux", "arm64"),
-    "armv7l": Platform("linux", "arm", "v7"),
-    "armv6l": Platform("linux", "arm", "v6"),
-}
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-
-
-def host_platform() -> Platform:
-    """Return the platform of this host."""
-    machine = platform.machine()
-    return _MACHINES.get(machine, Platform("linux", machine))
 
 
 async def import_archive(

@@ -27,7 +27,6 @@ from dockerapi.local.images.image import (
     decode_config,
     digest_of,
 )
-from dockerapi.local.images.importing import host_platform
 from dockerapi.local.images.progress import ProgressLines
 from dockerapi.local.images.registry.client import RegistryClient, Unreachable
 from dockerapi.local.images.registry.download import download
@@ -39,8 +38,8 @@ from dockerapi.local.images.registry.manifests import (
     decode_manifest,
 )
 from dockerapi.local.images.registry.places import places
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform, host_platform
 from dockerapi.model.references import Reference
 from dockerapi.wire.duplex import Sink
 

@@ -18,14 +18,13 @@ from dockerapi.engine.job import Job
 from dockerapi.local.archive import headers
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.image import Image, digest_of
-from dockerapi.local.images.importing import host_platform
 from dockerapi.local.images.layerblobs import LayerArchive, LayerArchives
-from dockerapi.local.images.registry.manifests import platform_fits
 from dockerapi.local.layout import Layout
 from dockerapi.model.archives import SaveRequest
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform
 from dockerapi.model.references import Reference
+from dockerapi.model.timestamps import NANOSECONDS
 from dockerapi.wire.duplex import Sink
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -102,16 +101,17 @@ class Saver:
         manifests: list[dict[str, Any]] = []
         repositories: dict[str, dict[str, str]] = {}
         for one in chosen:
+            made = max(one.image.created // NANOSECONDS, 0)
             archives = [await self._archives.of(layer) for layer in one.image.layers]
             for archive in archives:
                 if archive.digest not in written:
                     written.add(archive.digest)
-                    await _write_layer(archive, sink)
+                    await _write_layer(archive, made, sink)
             manifest = manifest_of(one.image, archives)
-            for document in (one.image.raw, manifest):
+            for document, mtime in ((one.image.raw, made), (manifest, 0)):
                 if digest_of(document) not in written:
                     written.add(digest_of(document))
-                    await _write_file(_blob(digest_of(document)), document, sink)
+                    await _write_file(_blob(digest_of(document)), document, sink, mtime)
             manifests += _descriptors(one, manifest)
             entries.append(
                 {
@@ -167,14 +167,8 @@ def _is_tag_of(reference: Reference, name: Reference) -> bool:
 
 def _check_platform(image: Image, wanted: Sequence[Platform], name: str) -> None:
     """Raise `NotFound` where an image is not for one of the platforms that are asked for."""
-    config = image.config
-    offered = Platform(
-        str(config.get("os") or "linux"),
-        str(config.get("architecture") or host_platform().architecture),
-        str(config.get("variant") or ""),
-    )
     for platform in wanted:
-        if not platform_fits(offered, platform):
+        if not image.platform.fits(platform):
             raise NotFound(
                 f"image with reference {name} was found but does not provide the specified "
                 f"platform ({platform})"
@@ -185,13 +179,14 @@ def _blob(digest: str) -> str:
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
-async def _write_layer(archive: LayerArchive, sink: Sink) -> None:
+async def _write_layer(archive: LayerArchive, mtime: int, sink: Sink) -> None:
     name = _blob(archive.digest).encode()
-    await sink.write(headers.header(name, headers.FILE, mode=0o644, size=archive.size))
+    await sink.write(headers.header(name, headers.FILE, mode=0o644, size=archive.size, mtime=mtime))
     await archive.write(sink)
     await sink.write(headers.padding(archive.size))
 
 
-async def _write_file(name: str, content: bytes, sink: Sink) -> None:
-    header = headers.header(name.encode(), headers.FILE, mode=0o644, size=len(content))
-    await sink.write(header + content + headers.padding(len(content)))
+async def _write_file(name: str, content: bytes, sink: Sink, mtime: int = 0) -> None:
+    size = len(content)
+    header = headers.header(name.encode(), headers.FILE, mode=0o644, size=size, mtime=mtime)
+    await sink.write(header + content + headers.padding(size))

@@ -16,6 +16,7 @@ import resource
 import sys
 import tarfile
 import zlib
+from collections.abc import Iterator
 from typing import IO
 
 from dockerapi.local.archive.limits import MEMBERS, room
@@ -56,23 +57,34 @@ def unpack(descriptor: int, directory: str) -> dict[str, object]:
     file = io.FileIO(descriptor, closefd=False)
     source = Measured(decompressed(file), room(directory))
     with Tree(directory) as tree:
+        for member in _members(source):
+            tree.add(*member)
+        tree.finish()
+    source.drain()
+    return {"diffId": f"sha256:{source.hash.hexdigest()}", "size": tree.size}
+
+
+def _members(source: Measured) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Give the members of an archive; one without a byte has none."""
+    try:
         archive = tarfile.TarFile(
             fileobj=source,  # type: ignore[arg-type]
             tarinfo=StrictInfo,
             encoding="utf-8",
             errors="surrogateescape",
         )
-        members = 0
-        while (member := archive.next()) is not None:
-            # tarfile remembers every member, for going back: here there is no going back.
-            archive.members = []  # type: ignore[attr-defined]
-            members += 1
-            if members > MEMBERS:
-                raise Refused(f"the layer has more than {MEMBERS} members")
-            tree.add(archive, member)
-        tree.finish()
-    source.drain()
-    return {"diffId": f"sha256:{source.hash.hexdigest()}", "size": tree.size}
+    except tarfile.ReadError:
+        if source.position:
+            raise
+        return
+    members = 0
+    while (member := archive.next()) is not None:
+        # tarfile remembers every member, for going back: here there is no going back.
+        archive.members = []  # type: ignore[attr-defined]
+        members += 1
+        if members > MEMBERS:
+            raise Refused(f"the layer has more than {MEMBERS} members")
+        yield archive, member
 
 
 def main(arguments: list[str]) -> int:

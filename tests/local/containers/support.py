@@ -30,6 +30,7 @@ from dockerapi.local.networks.subnets import AddressPool
 from dockerapi.local.store import Store
 from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.envelope import Envelope
+from dockerapi.model.platforms import Platform
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.wire.duplex import CHUNK
@@ -99,6 +100,9 @@ class BusyboxImage:
                 "Labels": {"from": "image"},
             }
         }
+
+    def check_platform(self, wanted: Platform | None, reference: str) -> None:
+        """Be for any platform."""
 
 
 class OneImage:

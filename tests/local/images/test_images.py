@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -22,7 +23,7 @@ OTHER = Archive().add("etc/hostname", b"other").bytes()
 
 class ImportTests(ImagesTestCase):
     async def test_an_image_is_there_with_its_layer(self) -> None:
-        identity = await self.import_image(SMALL, "busy", changes=["CMD sh", 'ENV a=b "c=d e"'])
+        identity = await self.import_image(SMALL, "busy", changes=["CMD sh", 'ENV a=b c="d e"'])
         image = await self.images.resolve("busy")
         self.assertEqual(image.id, identity)
         self.assertEqual(image.tags, ("busy:latest",))
@@ -56,7 +57,7 @@ class ImportTests(ImagesTestCase):
 
     async def test_bad_requests(self) -> None:
         await self._refused(
-            InvalidParameter, "foo is not a valid change command", changes="FOO bar"
+            InvalidParameter, "FOO is not a valid change command", changes="FOO bar"
         )
         await self._refused(InvalidParameter, "Invalid containerPort: xx", changes="EXPOSE xx")
         await self._refused(
@@ -64,12 +65,21 @@ class ImportTests(ImagesTestCase):
         )
         await self._refused(InvalidParameter, "repository name (library/UP)", repo="UP")
         await self._refused(InvalidParameter, "invalid tag format", repo="a", tag="x/y")
+        await self._refused(InvalidParameter, "ambiguous tag", repo="sha256", tag="a")
+        await self._refused(InvalidParameter, "unknown operating system", platform="beos")
+        await self._refused(InvalidParameter, "operating system is not", platform="windows/amd64")
         await self._refused(InvalidParameter, "URL", fromSrc="http://127.0.0.1/x")
 
     async def test_damaged_archives(self) -> None:
         await self._refused(InvalidParameter, "damaged", body=b"hello")
         await self._refused(InvalidParameter, "damaged", body=SMALL[:700])
-        await self._refused(InvalidParameter, "", body=b"")
+
+    async def test_an_archive_without_a_byte_is_an_empty_image(self) -> None:
+        await self.import_image(b"", "none", platform="LINUX/x86_64")
+        image = await self.images.resolve("none")
+        self.assertEqual((image.size, str(image.platform)), (0, "linux/amd64"))
+        (layer,) = image.layers
+        self.assertEqual(layer.diff_id, f"sha256:{hashlib.sha256().hexdigest()}")
 
     async def test_the_same_archive_twice_has_one_layer(self) -> None:
         await self.import_image(SMALL, "one")
@@ -174,6 +184,26 @@ class ListTests(ImagesTestCase):
         self.assertNotIn("Parent", answer)
         (step,) = await self.run_job("ImageHistory", "busy")
         self.assertEqual((step["Id"], step["Size"], step["Tags"]), (identity, 2, ["busy:latest"]))
+
+    async def test_an_image_for_another_platform_is_not_found(self) -> None:
+        await self.import_image(SMALL, "busy", platform="linux/arm64")
+        fitting, other = (
+            json.dumps({"os": "linux", "architecture": name}) for name in ("aarch64", "amd64")
+        )
+        for operation in ("ImageInspect", "ImageHistory"):
+            await self.run_job(operation, "busy", platform=fitting)
+            await self.run_job(operation, "busy", platform=other, version=Version(1, 47))
+            with self.assertRaises(NotFound) as caught:
+                await self.run_job(operation, "busy", platform=other)
+            self.assertEqual(
+                caught.exception.message,
+                "image with reference busy was found but its platform (linux/arm64) does not "
+                "match the specified platform (linux/amd64)",
+            )
+            with self.assertRaises(InvalidParameter):
+                await self.run_job(operation, "busy", platform="linux")
+        with self.assertRaisesRegex(InvalidParameter, "cannot both be set"):
+            await self.run_job("ImageInspect", "busy", platform=fitting, manifests="1")
 
     async def test_what_is_missing(self) -> None:
         for name, text in (

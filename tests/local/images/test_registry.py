@@ -26,8 +26,8 @@ from dockerapi.local.images.registry.manifests import (
     decode_manifest,
 )
 from dockerapi.local.images.registry.places import places
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import Platform
 from tests.local.images.registry import OCI_MANIFEST, digest
 from tests.local.images.support import Archive, ImagesTestCase
 

@@ -119,6 +119,29 @@ class SavingTests(ImagesTestCase):
             number += 1
         self.assertGreater(number, 1)
 
+    async def test_files_are_as_old_as_their_image(self) -> None:
+        await self.import_image(SMALL, "busy")
+        image = await self.images.resolve("busy")
+        with tarfile.open(fileobj=io.BytesIO(await self.save("busy"))) as tar:
+            times = {member.name: member.mtime for member in tar}
+        blobs = {f"blobs/sha256/{image.hex}", f"blobs/sha256/{image.layers[0].diff_id[7:]}"}
+        made = image.created // 1_000_000_000
+        self.assertEqual({name for name, time in times.items() if time == made}, blobs)
+
+    async def test_an_image_without_layers(self) -> None:
+        config = json.dumps(
+            {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": None}}
+        ).encode()
+        entries = [{"Config": "config.json", "RepoTags": ["none:1"], "Layers": None}]
+        archive = Archive().add("config.json", config)
+        archive.add("manifest.json", json.dumps(entries).encode())
+        lines = await self.load(archive.bytes())
+        self.assertEqual(lines[-1], {"stream": "Loaded image: none:1\n"})
+        inspection = await self.run_job("ImageInspect", "none:1")
+        self.assertEqual((inspection["RootFS"]["Layers"], inspection["Size"]), ([], 0))
+        await self.remove("none:1")
+        self.assertEqual(await self.run_job("ImageList"), [])
+
     async def test_there_and_back(self) -> None:
         await self.import_image(gzip.compress(SMALL), "below")
         image = await self.commit("below", "made:1")

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping
 from socket import gethostname
 from typing import Any
 
-import attrs
 import msgspec
 
-from dockerapi.engine.errors import InvalidParameter, NotFound
+from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.creation.endpoints import (
     checked_mac,
@@ -61,14 +60,18 @@ from dockerapi.model.containers import (
     RestartPolicy,
     as_words,
 )
-from dockerapi.model.images import Platform
 from dockerapi.model.versions import NEWEST, Version
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 #: Blanks and control characters, which would be lines and words of their own in /etc/hosts.
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _MILLISECOND = 1_000_000
-_HEALTH_TIMES = {"interval": "Interval", "timeout": "Timeout", "start_period": "StartPeriod"}
+_HEALTH_TIMES = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start_period": "StartPeriod",
+    "start_interval": "StartInterval",
+}
 
 
 def new_container(
@@ -119,17 +122,6 @@ def check_name(name: str) -> str:
             f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )
     return bare
-
-
-def check_platform(wanted: Platform, image: Mapping[str, Any], reference: str) -> None:
-    """Raise `NotFound` for an image that is for another platform; clients pull the right one."""
-    actual = Platform(*(image.get(name) or "" for name in ("os", "architecture", "variant")))
-    asked, has = attrs.astuple(wanted), attrs.astuple(actual)
-    if any(one and one != other for one, other in zip(asked, has, strict=True)):
-        raise NotFound(
-            f"image with reference {reference} was found but does not match the specified "
-            f"platform: wanted {wanted}, actual: {actual}"
-        )
 
 
 def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:

@@ -18,7 +18,7 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.health.health import Check, Health, Result, check_of
 from dockerapi.local.containers.ledger import Ledger
-from dockerapi.model.timestamps import NANOSECONDS
+from dockerapi.model.timestamps import NANOSECONDS, go_duration
 
 #: Runs a command in a container: returns its exit code (None where it took more than so many
 #: seconds, and was killed) and the beginning of its output.
@@ -75,7 +75,7 @@ class HealthMonitor:
             code, output = -1, error.message.encode()
         text = output.decode("utf-8", "replace")
         if code is None:
-            code, text = -1, f"Health check exceeded timeout ({check.timeout:g}s): {text}"
+            code, text = -1, f"Health check exceeded timeout ({go_duration(check.timeout)}): {text}"
         result = Result(start, time.time_ns(), code, text)
         before = container.health or Health()
         container.health = before.after(result, check, _lasting(container))

@@ -103,5 +103,6 @@ def _running(registry: Registry, mode: str, kind: str) -> Container:
             "wait until the container is running"
         )
     if not other.state.running:
-        raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+        error = EngineError if kind == "PID" else Conflict
+        raise error(f"failed to join {kind} namespace: container {other.id} is not running")
     return other

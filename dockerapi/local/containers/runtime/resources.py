@@ -100,6 +100,10 @@ def check_resources(host: HostConfig, *, update: bool = False) -> None:
         raise InvalidParameter(
             f"Invalid value: {host.memory_swappiness}, valid memory swappiness range is 0-100"
         )
+    if host.cpu_shares < 0 and not update:
+        raise InvalidParameter(
+            f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer"
+        )
     _check_processors(host)
     check_blocks(host)
     if host.shm_size < 0:

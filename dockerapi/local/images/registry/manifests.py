@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from dockerapi.model.images import Platform
 from dockerapi.model.malformed import Malformed
+from dockerapi.model.platforms import VARIANT_ORDER, Platform
 from dockerapi.model.references import is_digest
 
 _MANIFESTS = (
@@ -27,8 +27,6 @@ _INDEXES = (
 ACCEPTED = (*_INDEXES, *_MANIFESTS)
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _LAYERS_LIMIT = 500
-#: 64-bit machines run these too, if there is nothing better.
-_VARIANT_ORDER = ("v8", "v7", "v6", "v5")
 
 
 @attrs.frozen
@@ -92,32 +90,15 @@ def decode_manifest(data: bytes, content_type: str) -> Manifest | ManifestIndex:
 
 def choose(index: ManifestIndex, wanted: Platform) -> Descriptor | None:
     """Return the manifest for a platform, or None where there is none."""
-    fitting = [item for item in index.manifests if platform_fits(item.platform, wanted)]
+    fitting = [item for item in index.manifests if item.platform.fits(wanted)]
     if not fitting:
         return None
     return min(fitting, key=lambda item: (item.platform.variant != wanted.variant, _rank(item)))
 
 
-def platform_fits(offered: Platform, wanted: Platform) -> bool:
-    """Tell whether what is for one platform runs on another."""
-    return (
-        offered.os == wanted.os
-        and offered.architecture == wanted.architecture
-        and _variant_fits(offered.variant, wanted.variant)
-    )
-
-
-def _variant_fits(offered: str, wanted: str) -> bool:
-    if not offered or not wanted or offered == wanted:
-        return True
-    if offered not in _VARIANT_ORDER or wanted not in _VARIANT_ORDER:
-        return False
-    return _VARIANT_ORDER.index(offered) >= _VARIANT_ORDER.index(wanted)
-
-
 def _rank(item: Descriptor) -> int:
     variant = item.platform.variant
-    return _VARIANT_ORDER.index(variant) if variant in _VARIANT_ORDER else len(_VARIANT_ORDER)
+    return VARIANT_ORDER.index(variant) if variant in VARIANT_ORDER else len(VARIANT_ORDER)
 
 
 def _descriptors(value: Any, limit: int) -> tuple[Descriptor, ...]:

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
-from dockerapi.local.containers.creation.creation import check_body, check_platform, merge_config
+from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.creation.creation import check_body, merge_config
 from dockerapi.local.containers.mounts.parsing import parse_mounts
 from dockerapi.local.containers.runtime.resources import adapt_resources, cgroup_support
 from dockerapi.local.containers.security.devices import device_rules
-from dockerapi.model.containers import ContainerConfig, CreateBody, HostConfig
-from dockerapi.model.images import Platform
-
-
-class PlatformTests(SynchronousTestCase):
-    def test_an_image_for_another_platform_is_not_found(self) -> None:
-        image = {"os": "linux", "architecture": "arm64", "variant": "v8"}
-        for wanted in ("linux", "arm64", "linux/arm64", "linux/arm64/v8"):
-            check_platform(Platform.parse(wanted), image, "box")
-        for wanted in ("linux/amd64", "windows/arm64"):
-            error = self.assertRaises(
-                NotFound, check_platform, Platform.parse(wanted), image, "box"
-            )
-            self.assertIn(f"wanted {wanted}, actual: linux/arm64/v8", error.message)
+from dockerapi.model.containers import ContainerConfig, CreateBody, Healthcheck, HostConfig
 
 
 class ModeTests(SynchronousTestCase):
@@ -36,6 +23,17 @@ class ModeTests(SynchronousTestCase):
 
 
 class WordsTests(SynchronousTestCase):
+    def test_times_of_health_checks_that_are_too_short(self) -> None:
+        for field, title in (
+            *(("interval", "Interval"), ("timeout", "Timeout")),
+            *(("start_period", "StartPeriod"), ("start_interval", "StartInterval")),
+        ):
+            health = Healthcheck(**{field: 999_999})
+            error = self.assertRaises(
+                InvalidParameter, check_body, ContainerConfig(healthcheck=health), HostConfig()
+            )
+            self.assertEqual(error.message, f"{title} in Healthcheck cannot be less than 1ms")
+
     def test_what_cannot_be_in_dockerd_s_words(self) -> None:
         empty = "invalid Annotations: the empty string is not permitted as an annotation key"
         for host, words in (

@@ -71,7 +71,11 @@ class NamespaceTests(SharingCase):
         made = (await self.rig.create("true", name="idle"))["Id"]
         self.assertEqual(
             await self.refused({"PidMode": "container:idle"}, at_start=True),
-            (Conflict, f"cannot join PID of a non running container: {made}"),
+            (EngineError, f"failed to join PID namespace: container {made} is not running"),
+        )
+        self.assertEqual(
+            await self.refused({"IpcMode": "container:idle"}, at_start=True),
+            (Conflict, f"failed to join IPC namespace: container {made} is not running"),
         )
         private = await self.start("private")
         kind, text = await self.refused({"IpcMode": "container:private"}, at_start=True)
@@ -122,6 +126,7 @@ class LimitTests(SharingCase):
                 {"CpusetCpus": "0-4095"},
                 "Requested CPUs are not available - requested 0-4095, available: ",
             ),
+            ({"CpuShares": -1}, "invalid CPU shares (-1): value must be a positive integer"),
             ({"MemoryReservation": 1024}, "Minimum memory reservation allowed is 6MB"),
             ({"CpusetCpus": "1-"}, "Invalid value 1- for cpuset cpus: invalid format: 1-"),
             ({"CpusetMems": "x"}, "Invalid value x for cpuset mems: invalid format: x"),

@@ -113,18 +113,22 @@ def _system(host: HostFacts) -> Iterator[Finding]:
         host.cgroup_mode + (f", without {', '.join(lacking)}" if lacking else ""),
         "enable the controllers (cgroup_enable= on the kernel's command line)" if lacking else "",
     )
-    yield Finding(
-        "overlay file system",
-        OK if host.overlay else MISSING,
-        f"on {host.filesystem}" if host.overlay else "not in this kernel",
-        "" if host.overlay else "modprobe overlay",
-    )
+    yield _overlay(host)
     yield Finding(
         "seccomp",
         OK if host.seccomp else WARNING,
         "in this kernel" if host.seccomp else "not in this kernel",
         "" if host.seccomp else "containers run without a filter of system calls",
     )
+
+
+def _overlay(host: HostFacts) -> Finding:
+    what, on = "overlay file system", f"on {host.filesystem}"
+    if not host.overlay:
+        return Finding(what, MISSING, "not in this kernel", "modprobe overlay")
+    if host.filesystem == "overlay":
+        return Finding(what, MISSING, on, "--data-root on another file system, such as a volume's")
+    return Finding(what, OK, on)
 
 
 def _runtimes(host: HostFacts) -> Iterator[Finding]:

@@ -49,6 +49,7 @@ class FindingTests(SynchronousTestCase):
             (without("conmon"), "conmon", "conmon"),
             (without("nft", "iptables"), "firewall", "nftables"),
             (attrs.evolve(HOST, overlay=False), "overlay file system", "overlay"),
+            (attrs.evolve(HOST, filesystem="overlay"), "overlay file system", "--data-root"),
             (attrs.evolve(HOST, kernel="4.19.0"), "kernel", "5.10"),
         ]:
             (found,) = (one for one in findings(host) if one.what == what)

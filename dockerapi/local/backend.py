@@ -28,6 +28,8 @@ from dockerapi.local.containers.service import Containers, ContainerSettings
 from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.local.datausage import DataUsage
 from dockerapi.local.event_stream import EventStreams
+from dockerapi.local.host.overlay import can_be_upper
+from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.service import Images
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
@@ -210,6 +212,7 @@ class LocalBackend:
             ) from error
         started = self._started
         started.callback(self._ownership.release)
+        await self._check_file_system()
         started.push_async_callback(self._store.close)
         self._store.start()
         await self._journal.start()
@@ -225,6 +228,19 @@ class LocalBackend:
         await self.containers.start()
         for container in self.containers.registry:
             self._logs.take_up(container, self.containers.places.watch(container))
+
+    async def _check_file_system(self) -> None:
+        """Raise `EngineError` where no container could have a layer of its own."""
+        try:
+            fit = await in_thread(can_be_upper, self._layout.tmp)
+        except OSError:
+            return  # Nothing can be mounted: all but containers works, and they tell why.
+        if not fit:
+            raise EngineError(
+                f"no container can be kept in the data root {self._settings.data_root}: its file "
+                "system cannot hold the upper directories of an overlay; choose another with "
+                "--data-root (in a container: a volume)"
+            )
 
     async def stop_all(self) -> None:
         """See `dockerapi.engine.backend.StopsContainers.stop_all`."""

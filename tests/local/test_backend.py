@@ -15,6 +15,8 @@ from twisted.trial.unittest import TestCase
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.backend import LocalBackend, LocalSettings
+from dockerapi.local.host.overlay import mount_overlay
+from dockerapi.local.host.syscalls import umount
 from tests.integration.server import missing
 
 _MISSING = missing()
@@ -41,6 +43,20 @@ class StopTests(TestCase):
                 await backend.start()
             self.assertIn("newer", raised.exception.message)
             await backend.stop()
+
+    async def test_a_data_root_on_which_no_container_can_be_kept(self) -> None:
+        """The root of a container, where a server may run, is an overlay."""
+        outer = [self.root / name for name in ("lower", "upper", "work", "data")]
+        for path in outer:
+            path.mkdir()
+        lower, upper, work, target = outer
+        mount_overlay(target, [lower], upper, work)
+        self.addCleanup(umount, target)
+        backend = self.backend()
+        with self.assertRaises(EngineError) as raised:
+            await backend.start()
+        self.assertIn("choose another with --data-root", raised.exception.message)
+        await backend.stop()
 
     async def test_a_part_that_does_not_stop_well(self) -> None:
         async def fail() -> None:

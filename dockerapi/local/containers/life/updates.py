@@ -23,7 +23,7 @@ from dockerapi.local.containers.runtime.resources import (
     resources_spec,
 )
 from dockerapi.local.containers.runtime.tools import Toolbox
-from dockerapi.local.containers.stats.cgroups import lift_pids_limit
+from dockerapi.local.containers.stats.cgroups import lift_cpu_quota, lift_pids_limit
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import UpdateRequest
 from dockerapi.model.containers import HostConfig
@@ -79,6 +79,8 @@ class Updates:
         if "pids" in before and "pids" not in resources:
             # Runtimes take no limit as none said.
             await in_thread(lift_pids_limit, container.id, container.state.pid)
+        if "quota" in before.get("cpu", ()) and "quota" not in resources.get("cpu", ()):
+            await in_thread(lift_cpu_quota, container.id, container.state.pid)
         if resources == before:
             return
         runtime = self._toolbox.require().runtime_of(container.id)

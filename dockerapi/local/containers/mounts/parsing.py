@@ -12,14 +12,15 @@ from collections.abc import Iterable
 import attrs
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
-from dockerapi.local.containers.mounts.point import BIND, IMAGE, TMPFS, VOLUME, MountPoint
-from dockerapi.local.containers.mounts.rules import (
+from dockerapi.local.containers.mounts.point import (
+    BIND,
+    IMAGE,
     PROPAGATIONS,
-    check_mode,
-    check_mount,
-    check_target,
-    clean,
+    TMPFS,
+    VOLUME,
+    MountPoint,
 )
+from dockerapi.local.containers.mounts.rules import check_mode, check_mount, check_target, clean
 from dockerapi.local.containers.mounts.tmpfs import as_text, tmpfs_options
 from dockerapi.local.volumes.catalogue import Wanted
 from dockerapi.model.containers import BindOptions, DriverConfig, HostConfig, Mount, VolumeOptions

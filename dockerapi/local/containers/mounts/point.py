@@ -11,6 +11,8 @@ import attrs
 
 BIND, TMPFS, VOLUME, IMAGE = "bind", "tmpfs", "volume", "image"
 _PRIVATE = "rprivate"
+#: Where mounts beneath one are seen, as in mount(8).
+PROPAGATIONS = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
 
 
 @attrs.frozen(kw_only=True)
@@ -64,11 +66,13 @@ class MountPoint:
         if "bind" in self.options:
             # crun takes a recursive propagation for a recursive bind.
             propagation = propagation.removeprefix("r")
+        # The last one counts; a tmpfs has its own among its options.
+        own = [] if PROPAGATIONS.intersection(self.options) else [propagation]
         return {
             "destination": self.destination,
             "type": TMPFS if tmpfs else BIND,
             "source": TMPFS if tmpfs else self.source,
-            "options": [*self.options, *access, propagation],
+            "options": [*self.options, *access, *own],
         }
 
     def to_api(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import posixpath
 from collections.abc import Iterator
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.mounts.point import PROPAGATIONS
 from dockerapi.model.containers import BindOptions, Mount
 
-PROPAGATIONS = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
 _ACCESS = frozenset({"ro", "rw"})
 _KINDS = (
     _ACCESS,

@@ -285,7 +285,8 @@ def resources_spec(host: HostConfig) -> dict[str, Any]:
     cpu = _set(
         shares=host.cpu_shares,
         period=period,
-        quota=quota,
+        # crun writes -1 as a number that is too large.
+        quota=max(quota, 0),
         cpus=host.cpuset_cpus,
         mems=host.cpuset_mems,
         realtimePeriod=host.cpu_realtime_period,

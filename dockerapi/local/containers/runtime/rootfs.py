@@ -23,6 +23,7 @@ from dockerapi.local.containers.runtime.namespaces import Joined, shares_ipc
 from dockerapi.local.containers.runtime.spec import Root
 from dockerapi.local.containers.runtime.users import check_bound_files, resolve_user
 from dockerapi.local.containers.security.devices import all_devices, host_devices
+from dockerapi.local.containers.security.procmounts import check_proc
 from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.host.beneath import make_directories, opened_root
 from dockerapi.local.host.overlay import mount_overlay
@@ -166,6 +167,7 @@ def prepare(
         make_workdir(directories.merged, config.working_dir)
     if shares_ipc(options):
         _mount_shm(directories.shm, options.shm_size)
+    check_proc(directories.merged, container.staged)
     _make_destinations(directories.merged, container.staged)
     devices = host_devices(options.devices or ())
     init = None

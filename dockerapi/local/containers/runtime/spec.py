@@ -105,8 +105,7 @@ def process_spec(
     return {
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": list(arguments),
-        # Runtimes differ in what HOME is for users that have no entry; dockerd's is /.
-        "env": merge_environment([f"HOME={user.home}"], environment),
+        "env": _with_home(environment, user),
         "cwd": cwd,
         "capabilities": {"bounding": granted, "effective": held, "permitted": held},
         "noNewPrivileges": SecurityOptions.parse(host.security_opt or ()).no_new_privileges,
@@ -114,6 +113,17 @@ def process_spec(
         "rlimits": rlimits(host),
         **({"apparmorProfile": profile} if (profile := profile_of(host)) else {}),
     }
+
+
+def _with_home(environment: Sequence[str], user: User) -> list[str]:
+    """Return `environment` with the user's HOME, where it has none or an empty one.
+
+    Runtimes differ in what it is for users that have no entry (dockerd's is /), and in whether an
+    empty one counts.
+    """
+    return merge_environment(
+        [f"HOME={user.home}"], (entry for entry in environment if entry != "HOME=")
+    )
 
 
 def environment(container: Container, *, tty: bool) -> list[str]:

@@ -90,14 +90,14 @@ def host_devices(devices: Sequence[Device]) -> list[dict[str, Any]]:
                 is not None
             ]
             if not nodes:
-                raise EngineError(_no_device(device, "no device found"))
+                raise EngineError(_no_device(device, "not a device node"))
             found += nodes
             continue
         node = _node(device.path_on_host, inside, access)
         if node is None:
             there = os.path.exists(device.path_on_host)
-            reason = f'"{device.path_on_host}": not a device node'
-            raise EngineError(_no_device(device, reason if there else "no such file or directory"))
+            reason = "not a device node" if there else "no such file or directory"
+            raise EngineError(_no_device(device, reason))
         found.append(node)
     return found
 

@@ -17,7 +17,7 @@ from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.host.beneath import make_directories, open_beneath, opened_root
 
 #: The inode of a proc file system's own root.
-_PROC_ROOT = 1
+PROC_ROOT = 1
 #: How many names and links are followed in one path, which is enough for any honest one.
 _MOST_STEPS = 4096
 
@@ -61,7 +61,7 @@ def check_running_workdir(pid: int, workdir: str) -> None:
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            below = _leads_below_proc(root, workdir, _proc_devices(pid))
+            below = _leads_below_proc(root, workdir, proc_devices(pid))
         finally:
             os.close(root)
     except OSError:
@@ -84,7 +84,7 @@ def _leads_below_proc(root: int, workdir: str, devices: Collection[int]) -> bool
         found = open_beneath(root, step, os.O_PATH | os.O_NOFOLLOW)
         try:
             status = os.fstat(found)
-            if status.st_dev in devices and status.st_ino != _PROC_ROOT:
+            if status.st_dev in devices and status.st_ino != PROC_ROOT:
                 return True
             if not stat.S_ISLNK(status.st_mode):
                 reached = step
@@ -98,7 +98,7 @@ def _leads_below_proc(root: int, workdir: str, devices: Collection[int]) -> bool
     return True
 
 
-def _proc_devices(pid: int) -> set[int]:
+def proc_devices(pid: int) -> set[int]:
     """Return the devices of the file systems of type proc that the process `pid` sees."""
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         fields = [line.partition(" - ") for line in file]

@@ -107,10 +107,23 @@ def lift_pids_limit(identity: str, pid: int) -> None:
 
     Raises OSError.
     """
+    _lift(identity, pid, "pids", {"pids": ("pids.max", "max"), "": ("pids.max", "max")})
+
+
+def lift_cpu_quota(identity: str, pid: int) -> None:
+    """Let a container, whose first process is `pid`, use all of the processors' time.
+
+    Raises OSError.
+    """
+    _lift(identity, pid, "cpu", {"cpu": ("cpu.cfs_quota_us", "-1"), "": ("cpu.max", "max")})
+
+
+def _lift(identity: str, pid: int, name: str, files: Mapping[str, tuple[str, str]]) -> None:
+    """Write what means no limit to the file of a controller, version 1's or (empty) 2's."""
     paths = cgroups_of(identity, pid)
-    controller = "pids" if "pids" in paths else ""
-    path = _ROOT / controller / paths.get(controller, "/").lstrip("/")
-    (path / "pids.max").write_text("max")
+    controller = name if name in paths else ""
+    file, text = files[controller]
+    (_ROOT / controller / paths.get(controller, "/").lstrip("/") / file).write_text(text)
 
 
 def host_cpu() -> dict[str, int]:

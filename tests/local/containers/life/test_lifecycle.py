@@ -160,6 +160,9 @@ class LifecycleTests(RigCase):
         self.assertEqual(output, "/\n")
         output = await self.rig.run("sh", "-c", "echo $HOME", User="user")
         self.assertEqual(output, "/home/user\n")
+        # As runc has it, and crun not.
+        output = await self.rig.run("sh", "-c", "echo $HOME", User="user", Env=["HOME="])
+        self.assertEqual(output, "/home/user\n")
 
     async def test_a_read_only_root_has_read_only_files(self) -> None:
         output = await self.rig.run("cat", "/proc/mounts", host={"ReadonlyRootfs": True})

@@ -88,6 +88,44 @@ class DepthTests(HostileCase):
         self.assertEqual(os.listdir(homes), [])
 
 
+class ProcMountTests(HostileCase):
+    """Mounts over what confines a container."""
+
+    runtime = "crun"
+
+    async def test_nothing_is_mounted_in_proc(self) -> None:
+        self.replace("link", "/proc")
+        self.replace("deep", "link/sys/kernel")
+        self.replace("proc/self", "/tmp")
+        (self.rig.base / "tree").mkdir()
+        (self.rig.base / "tree" / "inner").symlink_to("../../proc/self")
+        source, tree = self.outside, self.rig.base / "tree"
+        for host, where in (
+            ({"Binds": [f"{source}:/proc//sys"]}, "/proc/sys"),
+            ({"Binds": [f"{source}/victim:/proc/self/attr/exec"]}, "/proc/self/attr/exec"),
+            ({"Binds": [f"{source}:/link/sys"]}, "/proc/sys"),
+            ({"Binds": [f"{source}/victim:/deep/core_pattern"]}, "/proc/sys/kernel/core_pattern"),
+            ({"Binds": [f"{tree}:/mnt/tree", f"{source}:/mnt/tree/inner/x"]}, "/proc/self/x"),
+            ({"Tmpfs": {"/proc/bus": ""}}, "/proc/bus"),
+            ({"Mounts": [{"Type": "volume", "Target": "/proc/fs"}]}, "/proc/fs"),
+        ):
+            reason = await self.refused("true", host=host)
+            self.assertIn(f'"{where}" cannot be mounted because it is inside /proc', reason)
+        self.assertUntouched("proc")
+
+    async def test_proc_itself_stays_a_proc(self) -> None:
+        for host in ({"Binds": [f"{self.outside}:/proc"]}, {"Tmpfs": {"/proc": ""}}):
+            reason = await self.refused("true", host=host)
+            self.assertIn('"/proc" cannot be mounted because it is not of type proc', reason)
+        seen = await self.rig.run("cat", "/proc/uptime", host={"Binds": ["/proc:/proc"]})
+        self.assertEqual(len(seen.split()), 2)
+
+    async def test_what_tools_replace(self) -> None:
+        bind = f"{self.outside}/victim:/proc/cpuinfo"
+        seen = await self.rig.run("cat", "/proc/cpuinfo", host={"Binds": [bind]})
+        self.assertTrue(seen.startswith("evil:"), seen)
+
+
 class UserFileTests(HostileCase):
     """/etc/passwd and /etc/group."""
 

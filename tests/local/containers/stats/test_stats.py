@@ -226,6 +226,22 @@ class UpdateTests(RigCase):
         self.assertEqual((host["Memory"], host["PidsLimit"]), (96 * MEBIBYTE, 0))
         self.assertEqual(self.rig.actions()[-2:], ["update", "update"])
 
+    async def test_no_quota_of_time(self) -> None:
+        async def quota() -> str:
+            pid = self.rig.containers.registry.get("box").state.pid
+            paths = cgroups.cgroups_of(self.rig.containers.registry.get("box").id, pid)
+            if cgroup_support().unified:
+                return Path(f"/sys/fs/cgroup{paths['']}/cpu.max").read_text().split()[0]
+            return Path(f"/sys/fs/cgroup/cpu{paths['cpu']}/cpu.cfs_quota_us").read_text().strip()
+
+        unlimited = "max" if cgroup_support().unified else "-1"
+        await self.start(CpuQuota=-1)
+        self.assertEqual(await quota(), unlimited)
+        for value, told in ((20000, "20000"), (-1, unlimited), (10000, "10000")):
+            await self.update(CpuQuota=value)
+            host = (await self.rig.job("ContainerInspect", "box"))["HostConfig"]
+            self.assertEqual((await quota(), host["CpuQuota"]), (told, value))
+
     async def test_it_outlives_a_restart_of_the_server(self) -> None:
         await self.start()
         await self.update(CpuShares=512, RestartPolicy={"Name": "on-failure"})

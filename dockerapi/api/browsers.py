@@ -20,6 +20,9 @@ _ALLOW_METHODS = b"HEAD, GET, POST, DELETE, PUT, OPTIONS"
 
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.%]+\]")
 
+#: What libraries for websockets, which must name an origin, say of a socket that has no host.
+_NO_HOST = b"http://localhost"
+
 
 class Browsers:
     """Decides by `Host` and `Origin`, and makes the CORS headers."""
@@ -42,6 +45,8 @@ class Browsers:
         host = (request.header(b"host") or b"").decode("latin-1").lower()
         if given is not None and not self._is_own(host):
             raise Forbidden(f"the host name {host!r} is not one of this server (--allowed-host)")
+        if peer.kind == "unix" and origin == _NO_HOST:
+            return
         if origin is not None and not self._is_welcome(origin.decode("latin-1"), host):
             raise Forbidden(f"requests from {origin.decode('latin-1')!r} are not allowed")
 

@@ -117,7 +117,7 @@ class ApiResource(KleinResource):
         raw_path, _, query = target.partition(b"?")
         if self.debug is not None and raw_path.startswith(b"/debug/"):
             if not self.debug.serve(request, target):
-                self._not_found(request, raw_path, cors)
+                self._not_found(request, _version_of(raw_path), cors)
             return
         if request.method == b"OPTIONS":
             self._options(request, raw_path, cors)
@@ -137,7 +137,7 @@ class ApiResource(KleinResource):
             location = _quoted(match.location) + (b"?" + query if query else b"")
             request.respond(301, (*self._common.plain, (b"Location", mounted_at + location)))
         else:
-            self._not_found(request, raw_path, cors)
+            self._not_found(request, _version_of(raw_path), cors)
 
     def _options(self, request: Exchange, raw_path: bytes, cors: HeaderList) -> None:
         """Answer OPTIONS, which any path of a version that is served has."""
@@ -166,6 +166,10 @@ class ApiResource(KleinResource):
             except VersionRefused:
                 self._refuse(request, Failure(), match.version.version, cors)
                 return
+        until = match.route.until
+        if until is not None and version >= until:
+            self._not_found(request, version, cors)
+            return
         self._log.calling(request, match.path)
         if self.debug is not None:
             self.debug.routes.watch(request, match.route)
@@ -240,9 +244,7 @@ class ApiResource(KleinResource):
         headers, body = errors.body(message, version, operation)
         request.respond(status, (*self._common.plain, *cors, *headers), body)
 
-    def _not_found(self, request: Exchange, raw_path: bytes, cors: HeaderList) -> None:
-        requested = version_in(raw_path)
-        version = NEWEST if requested is None else requested.version
+    def _not_found(self, request: Exchange, version: Version, cors: HeaderList) -> None:
         headers, body = errors.body(_NOT_FOUND, version)
         request.respond(404, (*self._common.plain, *cors, *headers), body)
 
@@ -250,6 +252,12 @@ class ApiResource(KleinResource):
 def principal_of(peer: Peer) -> Principal:
     """Return who is at the other end of a connection."""
     return Principal(peer.listener, peer.address, peer.pid, peer.uid, peer.gid, peer.certificate)
+
+
+def _version_of(raw_path: bytes) -> Version:
+    """Return the version that a path without a route begins with; the newest for none."""
+    requested = version_in(raw_path)
+    return NEWEST if requested is None else requested.version
 
 
 def _below(target: bytes, used: int) -> bytes:

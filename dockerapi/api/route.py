@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from dockerapi.model.versions import Version
+
 
 @attrs.frozen
 class Route:
@@ -13,9 +15,11 @@ class Route:
         as in Docker's own tables: names of images have slashes.
     :ivar operation: the operationId, which is the job's name.
     :ivar status: the status of a plain answer.
+    :ivar until: the first version that does not have it; None where the newest has.
     """
 
     method: str
     path: str
     operation: str
     status: int = 200
+    until: Version | None = None

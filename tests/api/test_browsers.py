@@ -119,6 +119,13 @@ class OriginTests(SynchronousTestCase):
         )
         self.assertEqual(ask(api_with(), "localhost", b"Origin: http://localhost:80").status, 403)
 
+    def test_a_websocket_on_a_unix_socket_names_no_host(self) -> None:
+        for peer, status in ((None, 200), (TCP, 403), (TLS, 403)):
+            for host in ("", "127.0.0.1"):
+                answer = ask(api_with(), host, b"Origin: http://localhost", peer=peer)
+                self.assertEqual(answer.status, status, (peer, host))
+        self.assertEqual(ask(api_with(), "", b"Origin: http://localhost:81").status, 403)
+
 
 class CorsTests(SynchronousTestCase):
     def test_off(self) -> None:

@@ -13,7 +13,9 @@ from dockerapi.api.paths import BadEscape
 from dockerapi.api.route import Route
 from dockerapi.api.router import REMEMBERED, Match, Redirect, Router
 from dockerapi.api.routes import ROUTES
+from dockerapi.api.settings import ApiSettings
 from dockerapi.model.operations import OPERATIONS
+from dockerapi.model.versions import Version
 from tests.api.support import Api
 
 
@@ -22,6 +24,10 @@ def filled(route: Route) -> tuple[str, list[str]]:
     names = [f"name{number}" for number in range(route.path.count("{"))]
     left = iter(names)
     return re.sub(r"\{[^}]+\}", lambda _: next(left), route.path), names
+
+
+#: What the newest version has.
+CURRENT = [row for row in ROUTES if row.until is None]
 
 
 class EveryRowTests(SynchronousTestCase):
@@ -34,7 +40,7 @@ class EveryRowTests(SynchronousTestCase):
     def test_every_row_runs_its_job(self) -> None:
         api = Api()
         api.everything(*OPERATIONS)
-        for row in ROUTES:
+        for row in CURRENT:
             path, names = filled(row)
             for prefix in ("", "/v1.41"):
                 api.jobs.clear()
@@ -47,9 +53,21 @@ class EveryRowTests(SynchronousTestCase):
                 self.assertEqual(job.envelope.path, path)
                 self.assertEqual(job.envelope.method, row.method)
 
+    def test_what_newer_versions_do_not_have(self) -> None:
+        api = Api(ApiSettings(version="1.2.3", min_api_version=Version(1, 12)))
+        api.everything(*OPERATIONS)
+        (row,) = (row for row in ROUTES if row.until is not None)
+        path, names = filled(row)
+        for prefix in ("", "/v1.24", "/v1.55"):
+            answer = api.ask(prefix + path, method=row.method)
+            self.assertEqual((answer.status, answer.body), (404, b'{"message":"page not found"}\n'))
+        self.assertEqual(api.jobs, [])
+        self.assertEqual(api.ask(f"/v1.23{path}", method=row.method).status, row.status)
+        self.assertEqual([(job.name, list(job.args)) for job in api.jobs], [(row.operation, names)])
+
     def test_every_row_says_which_operation_no_engine_does(self) -> None:
         api = Api()
-        for row in ROUTES:
+        for row in CURRENT:
             answer = api.ask(filled(row)[0], method=row.method)
             self.assertEqual(answer.status, 501)
             text = f"{row.operation} is not supported by this engine"

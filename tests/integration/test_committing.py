@@ -51,6 +51,26 @@ class CommitTests(TestCase):
         self.assertEqual(self.status(), "running")
         self.assertEqual(list(self.server.directory.glob("run/**/committed")), [])
 
+    def test_what_a_container_is_listed_with_when_its_images_name_means_another(self) -> None:
+        run = self.server.docker
+        run("exec", "cc", "rm", "-f", "/large")
+        run("tag", "busybox", "app:1")
+        run("run", "-d", "--net", "none", "--name", "old", "app:1", "sleep", "100")
+        original = run("inspect", "-f", "{{.Image}}", "old").decode().strip()
+
+        def listed(*options: str) -> str:
+            return run("ps", "--no-trunc", "--format", "{{.Image}}", *options).decode().strip()
+
+        self.assertEqual(listed("--filter", "name=old"), "app:1")
+        run("commit", "cc", "app:1")
+        self.assertEqual(listed("--filter", "name=old"), original)
+        self.assertEqual(listed("--filter", "ancestor=app:1"), "")
+        run("run", "-d", "--net", "none", "--name", "new", "app:1", "sleep", "100")
+        self.assertEqual(listed("--filter", "ancestor=app:1"), "app:1")
+        # What was committed is made of busybox, and so are its containers.
+        names = run("ps", "--format", "{{.Names}}", "--filter", "ancestor=busybox")
+        self.assertEqual(names.split(), [b"new", b"old", b"cc"])
+
     def test_the_next_server_thaws_what_a_killed_one_was_reading(self) -> None:
         command = ("docker", "-H", self.server.host, "commit", "cc", "made:1")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as commit:

@@ -69,6 +69,12 @@ class LinkTests(EmbeddedCase):
         self.server.start()
         self.assertIn(f"DB_PORT_80_TCP_ADDR={address}\n", self.ok("exec", "web", "env"))
 
+    def test_no_link_to_one_in_the_hosts_network(self) -> None:
+        self.ok("run", "-d", "--name", "open", "--net", "host", "busybox", "sleep", "1000")
+        done = self.server.run("run", "--rm", "--link", "open:x", "busybox", "true")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"host type networking can't be used with links", done.stderr)
+
     def test_what_cannot_be_linked(self) -> None:
         for link, text in (
             ("nosuch:x", b"could not get container for nosuch: No such container: nosuch"),
@@ -84,3 +90,19 @@ class LinkTests(EmbeddedCase):
 
     def links(self, name: str) -> str:
         return self.ok("inspect", "-f", "{{.HostConfig.Links}}", name).strip()
+
+
+class NetworkFilterTests(EmbeddedCase):
+    def test_a_network_is_asked_for_by_a_beginning_of_its_id(self) -> None:
+        self.ok("run", "-d", "--name", "on", "busybox", "sleep", "1000")
+        self.ok("run", "-d", "--name", "off", "--net", "none", "busybox", "sleep", "1000")
+        identity = self.ok("network", "inspect", "-f", "{{.Id}}", "bridge").strip()
+        for wanted, names in (
+            ("bridge", "on"),
+            (identity, "on"),
+            (identity[:6], "on"),
+            ("none", "off"),
+            ("bri", ""),
+        ):
+            told = self.ok("ps", "--format", "{{.Names}}", "--filter", f"network={wanted}")
+            self.assertEqual(told.strip(), names, wanted)

@@ -1,6 +1,7 @@
 """Routes of the tag Container, and what Docker 1.2 had besides."""
 
 from dockerapi.api.route import Route
+from dockerapi.model.versions import Version
 
 ROUTES = (
     Route("GET", "/containers/json", "ContainerList"),
@@ -29,5 +30,5 @@ ROUTES = (
     Route("PUT", "/containers/{id:.*}/archive", "PutContainerArchive"),
     Route("POST", "/containers/prune", "ContainerPrune"),
     Route("GET", "/containers/ps", "ContainerList"),
-    Route("POST", "/containers/{id:.*}/copy", "ContainerCopy"),
+    Route("POST", "/containers/{id:.*}/copy", "ContainerCopy", until=Version(1, 24)),
 )

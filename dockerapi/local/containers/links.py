@@ -55,6 +55,11 @@ def resolve_links(host: HostConfig, registry: Registry) -> None:
         except NotFound as missing:
             message = f"could not get container for {reference}: {missing.message}"
             raise InvalidParameter(message) from None
+        if target.host_config.network_mode == "host":
+            raise InvalidParameter(
+                "conflicting options: host type networking can't be used with links. "
+                "This would result in undefined behavior"
+            )
         alias = alias.rpartition("/")[2] if alias.startswith("/") else alias
         if ":" not in text:
             alias = reference.removeprefix("/")

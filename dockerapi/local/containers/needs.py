@@ -27,7 +27,11 @@ class Image(Protocol):
 class Images(Protocol):
     """What containers need of images."""
 
+    @property
+    def generation(self) -> int: ...  # noqa: D102
     async def resolve(self, reference: str) -> Image: ...  # noqa: D102
+    def means(self, reference: str, identity: str) -> bool: ...  # noqa: D102
+    def made_of(self, reference: str) -> Collection[str]: ...  # noqa: D102
     def layer_paths(self, image: Any) -> Sequence[Path]: ...  # noqa: D102
 
 

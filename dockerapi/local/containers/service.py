@@ -109,7 +109,7 @@ class Containers:
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox)
         self.sizes = ContainerSizes(self.places)
-        self.listing = Listing(self.registry, self.sizes)
+        self.listing = Listing(self.registry, self.sizes, images)
         self.ledger.changed = self.listing.forget
         self._operations = Operations(
             self.registry,

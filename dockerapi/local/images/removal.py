@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from dockerapi.engine.errors import Conflict
+from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.image import Image
 from dockerapi.local.images.index import unneeded
@@ -49,8 +49,11 @@ class Remover:
     async def remove(self, text: str, *, force: bool = False) -> list[Record]:
         """Remove what `text` means: a name, and with the last name the image.
 
-        Returns the answer of ImageDelete. Raises `NotFound` and `Conflict`.
+        Returns the answer of ImageDelete. Raises `NotFound`, `Conflict`, and
+        `InvalidParameter` for what is no reference.
         """
+        if not text.strip():
+            raise InvalidParameter("image name cannot be blank")
         index = self._catalogue.index
         image = index.find(text)
         records: list[Record] = []

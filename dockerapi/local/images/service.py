@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dockerapi.engine.engine import Engine
+from dockerapi.engine.errors import EngineError
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.content import Content
 from dockerapi.local.images.handlers import Handlers
@@ -77,6 +78,34 @@ class Images:
         reference.
         """
         return self.catalogue.index.find(reference)
+
+    @property
+    def generation(self) -> int:
+        """Counts the changes of images and their names."""
+        return self.catalogue.index.generation
+
+    def means(self, reference: str, identity: str) -> bool:
+        """Tell whether a name, id or beginning of an id means the image ``sha256:HEX``."""
+        try:
+            return self.catalogue.index.find(reference).id == identity
+        except EngineError:
+            return False
+
+    def made_of(self, reference: str) -> set[str]:
+        """Return the ids of the image that `reference` means and of all that were made of it."""
+        try:
+            found = {self.catalogue.index.find(reference).id}
+        except EngineError:
+            return set()
+        children: dict[str, list[str]] = {}
+        for image in self.catalogue.index:
+            children.setdefault(image.parent, []).append(image.id)
+        pending = [*found]
+        while pending:
+            new = set(children.get(pending.pop(), ())) - found
+            found |= new
+            pending += new
+        return found
 
     def get(self, identity: str) -> Image | None:
         """Return the image with the id ``sha256:HEX``, or None."""

@@ -111,6 +111,13 @@ class OneImage:
     def __init__(self, layer: Path) -> None:
         self.image = BusyboxImage()
         self.layer = layer
+        self.generation = 0
+
+    def means(self, reference: str, identity: str) -> bool:
+        return reference in ("busybox", identity) and identity == self.image.id
+
+    def made_of(self, reference: str) -> set[str]:
+        return {self.image.id} if reference in ("busybox", "busybox:latest") else set()
 
     async def resolve(self, reference: str) -> BusyboxImage:
         if reference not in ("busybox", self.image.id):

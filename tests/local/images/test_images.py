@@ -290,6 +290,9 @@ class RemoveTests(ImagesTestCase):
             "image is referenced in multiple repositories",
             short,
         )
+        with self.assertRaises(InvalidParameter) as blank:
+            await self.run_job("ImageDelete", " ")
+        self.assertEqual(blank.exception.message, "image name cannot be blank")
         gone = await self.run_job("ImageDelete", short, force="1")
         self.assertEqual(
             gone[:3], [{"Untagged": "a:latest"}, {"Untagged": "b:latest"}, {"Deleted": identity}]

@@ -1,7 +1,7 @@
 """ContainerList: which containers, newest first, encoded once for as long as nothing changes.
 
 Source: `ContainerList` of the specification. Rule: answers and rows are remembered until a
-container changes or the second does, since ages are told in seconds; sizes are not.
+container or an image changes or the second does, since ages are told in seconds; sizes are not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.links import names_by_links
+from dockerapi.local.containers.needs import Images
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.views.documents import now, summary
 from dockerapi.local.containers.views.older import listed_at
@@ -29,9 +30,13 @@ _REMEMBERED = 64
 class Listing:
     """Lists the containers of a registry."""
 
-    def __init__(self, registry: Registry, sizes: ContainerSizes) -> None:
+    def __init__(self, registry: Registry, sizes: ContainerSizes, images: Images) -> None:
         self._registry = registry
         self._sizes = sizes
+        self._images = images
+        self._generation = images.generation
+        #: Whether the name by which an image was asked for still means it.
+        self._named: dict[tuple[str, str], bool] = {}
         self._remembered: dict[str, bytes] = {}
         #: Every container with its row, without sizes, newest first.
         self._everything: list[tuple[Container, dict[str, Any]]] | None = None
@@ -45,6 +50,10 @@ class Listing:
     def _now(self) -> float:
         """Return the time, having forgotten what was remembered in another second."""
         time = now()
+        if self._generation != self._images.generation:
+            self._generation = self._images.generation
+            self._named.clear()
+            self.forget()
         if int(time) != self._second:
             self.forget()
             self._second = int(time)
@@ -81,12 +90,15 @@ class Listing:
         everything = request.all or request.limit > 0 or bool(filters.get("status"))
         newest = sorted(self._registry, key=lambda one: one.created_at, reverse=True)
         since, before = self._others(request, "since"), self._others(request, "before")
+        wanted = filters.get("ancestor")
+        images = {made for name in wanted for made in self._images.made_of(name)}
         found = [
             one
             for one in newest
             if (everything or one.state.active)
             and all(one.created_at > other for other in since)
             and all(one.created_at < other for other in before)
+            and (not wanted or one.image in images)
             and self._wanted(one, request)
         ]
         return found[: request.limit] if request.limit > 0 else found
@@ -104,8 +116,7 @@ class Listing:
                 filters.labelled(labels),
                 filters.exact("status", container.status.value),
                 filters.exact("exited", str(state.exit_code) if _has_ended(container) else "none"),
-                filters.exact("network", *self._networks(container)),
-                filters.exact("ancestor", *_ancestors(container)),
+                _is_on(container, filters.get("network")),
                 filters.exact("health", container.health.status if container.health else "none"),
                 filters.exact("volume", *_volume_names(container)),
                 exposes(container, filters.get("expose")),
@@ -121,19 +132,23 @@ class Listing:
         except NotFound as missing:
             raise InvalidParameter(missing.message) from None
 
-    @staticmethod
-    def _networks(container: Container) -> list[str]:
-        sandbox = container.sandbox
-        if sandbox is None:
-            return [container.host_config.network_mode]
-        return [text for one in sandbox.endpoints for text in (one.network, one.network_id)]
-
     def _rows(self, containers: Sequence[Container], time: float) -> list[dict[str, Any]]:
         rows = [summary(container, time) for container in containers]
+        for container, row in zip(containers, rows, strict=True):
+            if not self._is_named(container):
+                row["Image"] = container.image
         if more := names_by_links(self._registry):
             for container, row in zip(containers, rows, strict=True):
                 row["Names"] += more.get(container.id, ())
         return rows
+
+    def _is_named(self, container: Container) -> bool:
+        """Tell whether what a container's image was called still means that image."""
+        key = container.config.image, container.image
+        known = self._named.get(key)
+        if known is None:
+            known = self._named[key] = self._images.means(*key)
+        return known
 
     async def measured(self) -> list[tuple[Container, dict[str, Any]]]:
         """Return every container with its row, sizes included, newest first."""
@@ -160,11 +175,17 @@ def _has_ended(container: Container) -> bool:
     return bool(container.state.started_at) and not container.state.active
 
 
-def _ancestors(container: Container) -> list[str]:
-    """Return the names by which a container's image may be asked for."""
-    name, identity = container.config.image, container.image
-    bare = identity.removeprefix("sha256:")
-    return [name, name if ":" in name else f"{name}:latest", identity, bare, bare[:12]]
+def _is_on(container: Container, networks: Sequence[str]) -> bool:
+    """Tell whether a container is on one of `networks`, which names or beginnings of ids tell."""
+    sandbox = container.sandbox
+    if not networks:
+        return True
+    if sandbox is None:
+        return container.host_config.network_mode in networks
+    return any(
+        one.network in networks or one.network_id.startswith(tuple(networks))
+        for one in sandbox.endpoints
+    )
 
 
 def _volume_names(container: Container) -> list[str]:

@@ -27,6 +27,7 @@ _LIST_FILTERS = (
 )
 _PRUNE_FILTERS = ("label", "label!", "until")
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+_HOST_PARTS = ("hostconfig", "networkingconfig")
 _NO_BODY_OF_START = Version(1, 24)
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -44,6 +45,12 @@ class CreateRequest:
     platform: Platform | None
     body: CreateBody
     received: bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the body says nothing of the container but how its host is to treat it."""
+        members = decode_json(self.received, dict[str, object])
+        return all(name.lower() in _HOST_PARTS for name in members)
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:

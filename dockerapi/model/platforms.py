@@ -87,7 +87,7 @@ class Platform:
         first = parts[0].partition("(")[0].lower()
         if len(parts) == 1:
             return cls._of_one(first, text)
-        return cls(_system(first), *_architecture(*[*map(str.lower, parts[1:]), ""][:2]))
+        return cls.normal(first, *[*parts[1:], ""][:2])
 
     @classmethod
     def _of_one(cls, word: str, text: str) -> Self:
@@ -114,10 +114,12 @@ class Platform:
             raise Malformed(f"failed to parse platform: {why}") from None
         if not given.os or not given.architecture:
             raise Malformed("both OS and Architecture must be provided")
-        return cls(
-            _system(given.os.lower()),
-            *_architecture(given.architecture.lower(), given.variant.lower()),
-        )
+        return cls.normal(given.os, given.architecture, given.variant)
+
+    @classmethod
+    def normal(cls, os: str, architecture: str, variant: str) -> Self:
+        """Return the platform that these words mean, whatever names they have in them."""
+        return cls(_system(os.lower()), *_architecture(architecture.lower(), variant.lower()))
 
     def fits(self, wanted: Self) -> bool:
         """Tell whether what is for this platform runs on another; variants go downwards."""

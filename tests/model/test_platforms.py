@@ -57,6 +57,10 @@ class PlatformTests(SynchronousTestCase):
             error = self.assertRaises(Malformed, Platform.from_json, text)
             self.assertIn(why, error.message)
 
+    def test_names_in_images(self) -> None:
+        self.assertEqual(str(Platform.normal("Linux", "x86_64", "")), "linux/amd64")
+        self.assertEqual(str(Platform.normal("linux", "arm64", "v8")), "linux/arm64")
+
     def test_what_runs_where(self) -> None:
         arm = Platform("linux", "arm", "v6")
         self.assertTrue(arm.fits(Platform("linux", "arm")))

@@ -120,7 +120,8 @@ class Operations:
         self._toolbox.grace.begin()
         name = check_name(request.name) if request.name else ""
         if not request.body.image:
-            raise InvalidParameter("config cannot be empty in order to create a container")
+            empty = "config cannot be empty in order to create a container"
+            raise InvalidParameter(empty if request.is_empty else "no command specified")
         host = request.body.host_config = request.body.host_config or HostConfig()
         host.log_config = with_default(host.log_config, self._log)
         if self._toolbox.tools is not None:

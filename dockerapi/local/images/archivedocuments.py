@@ -36,11 +36,13 @@ class Packed:
 
     :ivar layers: the paths of their archives, lowest first, and the digests that those must have;
         empty where the archive does not say.
+    :ivar parent: the id of the image that it was made of; empty where the archive does not say.
     """
 
     config: bytes
     names: tuple[Reference, ...]
     layers: tuple[tuple[str, str], ...]
+    parent: str = ""
 
 
 def read_packed(directory: Path, platforms: Sequence[Platform]) -> list[Packed]:
@@ -67,7 +69,13 @@ def _packed(directory: Path, entry: Any) -> Packed:
     if not isinstance(config, str) or not _are_texts(layers) or not _are_texts(tags):
         raise Malformed("invalid archive: an image of manifest.json lacks its parts")
     names = tuple(Reference.parse(tag).with_default_tag() for tag in tags)
-    return Packed(_read(directory, config), names, tuple((path, "") for path in layers))
+    parent = entry.get("Parent")
+    return Packed(
+        _read(directory, config),
+        names,
+        tuple((path, "") for path in layers),
+        parent if isinstance(parent, str) else "",
+    )
 
 
 def _read_layout(directory: Path, platforms: Sequence[Platform]) -> list[Packed]:

@@ -72,6 +72,23 @@ class Catalogue:
         self._named(self.index.get(image.id) or image, (reference,), now)
         self.publish("tag", image, reference.familiar)
 
+    async def descend(self, identity: str, parent: str) -> None:
+        """Record that an image was made of another, where both are there and that can be.
+
+        What already has a parent keeps it: nothing comes to be among its own ancestors.
+        """
+        image, above = self.index.get(identity), self.index.get(parent)
+        if image is None or above is None or image.parent:
+            return
+        below = len(above.layers)
+        while above is not None and above.id != identity:
+            above = self.index.get(above.parent)
+        known = self.index.get(parent)
+        if above is not None or known is None or image.layers[:below] != known.layers:
+            return
+        await self._store.write(lambda db: records.set_parent(db, identity, parent))
+        self.index.add(attrs.evolve(self.index.get(identity) or image, parent=parent))
+
     async def untag(self, image: Image, references: Iterable[Reference]) -> None:
         """Take names away from an image, and publish each."""
         gone = tuple(references)

@@ -95,7 +95,7 @@ class Image:
     def platform(self) -> Platform:
         """What it is for; this host's where its configuration does not say."""
         host = host_platform()
-        return Platform(
+        return Platform.normal(
             str(self.config.get("os") or host.os),
             str(self.config.get("architecture") or host.architecture),
             str(self.config.get("variant") or ""),

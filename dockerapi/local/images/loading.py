@@ -69,6 +69,8 @@ class Loader:
             try:
                 for one in packed:
                     await self._load(one, directory, sink, quiet=request.quiet)
+                for one in packed:
+                    await self._catalogue.descend(digest_of(one.config), one.parent)
             finally:
                 await remove_tree(directory)
 

@@ -86,6 +86,11 @@ def name(db: sqlite3.Connection, identity: str, names: Iterable[Reference], now:
         db.execute("UPDATE images SET tagged = ? WHERE id = ?", (now, identity))
 
 
+def set_parent(db: sqlite3.Connection, identity: str, parent: str) -> None:
+    """Record which image another was made of."""
+    db.execute("UPDATE images SET parent = ? WHERE id = ?", (parent, identity))
+
+
 def remove(db: sqlite3.Connection, identity: str | None, names: Collection[Reference]) -> None:
     """Take `names` away, then remove the image `identity` if one is given, with lone layers."""
     db.executemany(

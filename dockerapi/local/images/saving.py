@@ -7,7 +7,7 @@ manifest.json and repositories. Rule: the archive is written while it is made, l
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import attrs
@@ -93,10 +93,19 @@ class Saver:
         is_name = not index.is_id(text, image) and not reference.digest
         return [Chosen(image, [reference.with_default_tag()] if is_name else ())]
 
+    def _nearest(self, image: Image, among: Set[str]) -> str:
+        """Return the id of the nearest image of `among` that `image` was made of, or nothing."""
+        parent = image.parent
+        while parent and parent not in among:
+            known = self._catalogue.index.get(parent)
+            parent = known.parent if known is not None else ""
+        return parent
+
     async def _write(self, chosen: Sequence[Chosen], sink: Sink) -> None:
         written: set[str] = set()
         for directory in (b"blobs/", b"blobs/sha256/"):
             await sink.write(headers.header(directory, headers.DIRECTORY, mode=0o755))
+        among = {one.image.id for one in chosen}
         entries: list[dict[str, Any]] = []
         manifests: list[dict[str, Any]] = []
         repositories: dict[str, dict[str, str]] = {}
@@ -113,13 +122,13 @@ class Saver:
                     written.add(digest_of(document))
                     await _write_file(_blob(digest_of(document)), document, sink, mtime)
             manifests += _descriptors(one, manifest)
-            entries.append(
-                {
-                    "Config": _blob(one.image.id),
-                    "RepoTags": [name.familiar for name in one.names] or None,
-                    "Layers": [_blob(archive.digest) for archive in archives],
-                }
-            )
+            entry = {
+                "Config": _blob(one.image.id),
+                "RepoTags": [name.familiar for name in one.names] or None,
+                "Layers": [_blob(archive.digest) for archive in archives],
+            }
+            parent = self._nearest(one.image, among)
+            entries.append({**entry, "Parent": parent} if parent else entry)
             for name in one.names:
                 top = archives[-1].digest.removeprefix("sha256:") if archives else ""
                 repositories.setdefault(name.familiar_name, {})[name.tag] = top

@@ -160,7 +160,41 @@ class SavingTests(ImagesTestCase):
         self.assertEqual((again.id, again.layers), (image.id, image.layers))
         self.assertEqual((self.images.layer_paths(again)[0] / "new").read_text(), "new")
         # What was loaded has blobs now, and is saved without being written again.
-        self.assertEqual(self.documents(await self.save("made:1"))["manifest.json"][0], entries[1])
+        (entry,) = self.documents(await self.save("made:1"))["manifest.json"]
+        # Alone it has no parent beside it.
+        self.assertEqual(entry | {"Parent": again.parent}, entries[1])
+
+    async def test_what_was_made_of_what_is_kept(self) -> None:
+        await self.import_image(SMALL, "below")
+        image = await self.commit("below", "made:1")
+        committer = Committer(self.images.catalogue, self.layout)
+        name = Reference.parse("top:1")
+        top = await committer.commit(image, self.layout.root / "upper", Step({}, "", "", ""), name)
+        below = await self.images.resolve("below")
+        data = await self.save("top:1", "made:1")
+        entries = self.documents(data)["manifest.json"]
+        self.assertEqual([entry.get("Parent") for entry in entries], [image.id, None])
+        # Over what is not saved with them the nearest counts.
+        (_, entry) = self.documents(await self.save("below", "top:1"))["manifest.json"]
+        self.assertEqual(entry["Parent"], below.id)
+        await self.remove("top:1", "made:1", "below")
+        await self.load(data)
+        await self.restart()
+        parents = {one.id: one.parent for one in self.images.catalogue.index}
+        self.assertEqual(parents, {top.id: image.id, image.id: ""})
+
+    async def test_nothing_is_its_own_ancestor(self) -> None:
+        """What an archive says of parents may be anything."""
+        one = await self.import_image(SMALL, "one")
+        two = await self.import_image(SMALL, "two", message="another")
+        catalogue = self.images.catalogue
+        for child, parent in ((one, one), (one, two), (two, one), (one, "sha256:" + "0" * 64)):
+            await catalogue.descend(child, parent)
+        parents = {image.id: image.parent for image in catalogue.index}
+        self.assertEqual(parents, {one: two, two: ""})
+        other = await self.import_image(Archive().add("f").bytes(), "other")
+        await catalogue.descend(other, one)
+        self.assertEqual((await self.images.resolve("other")).parent, "")
 
     async def test_an_oci_layout(self) -> None:
         identity = await self.import_image(SMALL, "one")

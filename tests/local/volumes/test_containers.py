@@ -31,7 +31,7 @@ class VolumeCase(RigCase):
 
     async def check_mounts(self) -> None:
         await self.rig.close()
-        self.assertEqual(mounted(str(self.rig.base)), [])
+        self.assertEqual([path for path in mounted(str(self.rig.base)) if "/mounts" in path], [])
 
     async def names(self) -> list[str]:
         return [one["Name"] for one in (await self.rig.job("VolumeList"))["Volumes"]]
@@ -245,6 +245,32 @@ class OptionTests(VolumeCase):
         for subpath, words in (("out", "escapes the base directory"), ("nosuch", "no such file")):
             await self.rig.create("true", name=subpath, host=part(subpath))
             self.assertIn(words, await self.refused(EngineError, "ContainerStart", subpath))
+
+    async def test_a_part_of_a_volume_is_filled(self) -> None:
+        await self.rig.job("VolumeCreate", body={"Name": "vol"})
+        data = self.rig.layout.volume("vol") / "_data"
+        for name in ("empty", "full"):
+            (data / name).mkdir()
+        (data / "full" / "f").touch()
+        (data / "out").symlink_to("/etc")
+
+        async def create(subpath: str) -> None:
+            options = {"Subpath": subpath}
+            mount = {"Type": "volume", "Source": "vol", "Target": "/bin", "VolumeOptions": options}
+            await self.rig.create("true", name=f"of-{subpath}", host={"Mounts": [mount]})
+
+        for subpath in ("empty", "full", "nosuch"):
+            await create(subpath)
+        self.assertIn("busybox", os.listdir(data / "empty"))
+        self.assertEqual(os.listdir(data / "full"), ["f"])
+        self.assertEqual(sorted(os.listdir(data)), ["empty", "full", "out"])
+        error = await self.assertFailure(Deferred.fromCoroutine(create("out")), InvalidParameter)
+        self.assertEqual(
+            error.message,
+            "failed to populate volume: path concatenation escapes the base directory, "
+            f"base: {data}, subpath: out",
+        )
+        self.assertEqual([path for path in mounted(str(self.rig.base)) if "/mounts" in path], [])
 
 
 class RestartTests(VolumeCase):

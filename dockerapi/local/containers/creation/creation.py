@@ -250,8 +250,6 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     """Give a warning for everything that has no effect yet."""
     host = container.host_config
     yield from network_warnings(host)
-    for option in SecurityOptions.parse(host.security_opt or ()).ignored:
-        yield _without_effect(f"HostConfig.SecurityOpt {option}")
     yield from endpoint_warnings(body)
 
 

@@ -232,7 +232,7 @@ def _volume_of(mount: Mount, destination: str) -> Request:
         read_only=mount.read_only,
         mode="z",
         options=("rbind",),
-        copy=not options.no_copy and not options.subpath,
+        copy=not options.no_copy,
         subpath=options.subpath,
         anonymous=not mount.source,
     )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dockerapi.engine.errors import EngineError
+from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.host.beneath import opened_root
 from dockerapi.local.host.mounting import unmount_all
 from dockerapi.local.host.overlay import mount_overlay
@@ -28,6 +28,11 @@ from dockerapi.local.host.syscalls import (
     openat2,
     set_propagation,
 )
+
+
+class NoSuchPath(NotFound):
+    """A part of a volume or image is not there."""
+
 
 _PROPAGATIONS = {
     "private": MountFlag.PRIVATE,
@@ -127,8 +132,10 @@ def _make(staging: Path) -> None:
 
 def _unreachable(source: Path, subpath: str, error: OSError) -> EngineError:
     if error.errno in (errno.EXDEV, errno.ELOOP):
-        return EngineError(
-            f"path concatenation escapes the base directory, base: {source}, path: {subpath}"
+        return InvalidParameter(
+            f"path concatenation escapes the base directory, base: {source}, subpath: {subpath}"
         )
     reason = (error.strerror or "").lower()
-    return EngineError(f"cannot access path {source / subpath}: {reason}")
+    path = source / subpath
+    kind = NoSuchPath if error.errno == errno.ENOENT else EngineError
+    return kind(f"cannot access path {path}: lstat {path}: {reason}")

@@ -21,6 +21,7 @@ from dockerapi.local.containers.mounts.point import BIND, IMAGE, TMPFS, VOLUME, 
 from dockerapi.local.containers.mounts.propagation import checked, overlap, with_default
 from dockerapi.local.containers.mounts.rules import clean, parse_from
 from dockerapi.local.containers.mounts.staging import (
+    NoSuchPath,
     stage_bind,
     stage_directory,
     stage_image,
@@ -204,7 +205,7 @@ class VolumeMounts:
         holder = f"copy-{container.id}"
         await self._volumes.attach(point.name, holder)
         try:
-            await in_thread(copy_up, root, point.destination, Path(point.source))
+            await in_thread(self._copy_up, container, point, root)
         except OSError as error:
             raise EngineError(
                 f"failed to copy into the volume {point.name}: {error.filename or ''}: "
@@ -212,6 +213,27 @@ class VolumeMounts:
             ) from error
         finally:
             await self._volumes.detach(point.name, holder)
+
+    def _copy_up(self, container: Container, point: MountPoint, root: Path) -> None:
+        """Copy what `root` has into a volume, or that part of it that is mounted; blocks.
+
+        A part that is not there is none yet: the start will say so.
+        """
+        target = Path(point.source)
+        if not point.subpath:
+            copy_up(root, point.destination, target)
+            return
+        staging = self._places.directories(container).mounts
+        try:
+            copy_up(
+                root, point.destination, stage_directory(staging, "fill", target, point.subpath)
+            )
+        except NoSuchPath:
+            return
+        except InvalidParameter as error:
+            raise InvalidParameter(f"failed to populate volume: {error.message}") from error
+        finally:
+            unstage(staging)
 
     async def _stage(self, container: Container, name: str, point: MountPoint) -> MountPoint:
         """Make the mounts on the host that a mount of a container needs; return what is bound."""

@@ -167,6 +167,8 @@ def _process(container: Container, root: Root) -> dict[str, Any]:
 
 def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
     access = [] if host.privileged else ["ro"]
+    asked = SecurityOptions.parse(host.security_opt or ()).writable_cgroups
+    writable = host.privileged if asked is None else asked
     mounts: list[dict[str, Any]] = [
         _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
@@ -176,7 +178,7 @@ def _mounts(host: HostConfig, root: Root) -> list[dict[str, Any]]:
             *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         ),
         _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *access),
-        _cgroups(host, root, *access, "nosuid", "noexec", "nodev"),
+        _cgroups(host, root, *([] if writable else ["ro"]), "nosuid", "noexec", "nodev"),
         # Of the host's namespace where that is shared: the host itself need not have it mounted.
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ]
@@ -257,8 +259,9 @@ def _linux(host: HostConfig, root: Root, identity: str) -> dict[str, Any]:
     if not host.privileged:
         linux["maskedPaths"] = masked_paths(host)
         linux["readonlyPaths"] = readonly_paths(host)
-        if not options.seccomp_unconfined:
-            linux["seccomp"] = _seccomp(options, granted_capabilities(host))
+    if options.seccomp_profile or not (host.privileged or options.seccomp_unconfined):
+        # A profile of the client's own holds also where all else is allowed.
+        linux["seccomp"] = _seccomp(options, granted_capabilities(host))
     if any(point.propagation in ("shared", "rshared", "slave", "rslave") for point in root.mounts):
         shared = any("shared" in point.propagation for point in root.mounts)
         linux["rootfsPropagation"] = "shared" if shared else "slave"

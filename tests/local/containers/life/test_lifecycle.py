@@ -196,6 +196,16 @@ class LifecycleTests(RigCase):
         message = await self.assertRaisesAsync(NotFound, self.rig.job("ContainerInspect", identity))
         self.assertEqual(message, f"No such container: {identity}")
 
+    async def test_what_names_no_image(self) -> None:
+        for body, words in (
+            ({}, "config cannot be empty in order to create a container"),
+            ({"HostConfig": {}}, "config cannot be empty in order to create a container"),
+            ({"Image": ""}, "no command specified"),
+        ):
+            making = self.rig.make_job("ContainerCreate", body=body).run()
+            error = await self.assertFailure(making, InvalidParameter)
+            self.assertEqual(error.message, words)
+
     async def test_missing_command(self) -> None:
         await self.rig.create("nosuch", name="cx")
         message = await self.assertRaisesAsync(

@@ -57,4 +57,10 @@ class CgroupMountTests(RigCase):
         fields = [line.split() for line in mounts.splitlines()]
         options = [field[3].split(",") for field in fields if field[2].startswith("cgroup")]
         self.assertTrue(options and all("ro" in one for one in options), mounts)
+        for asked, first in (("writable-cgroups", "rw"), ("writable-cgroups=false", "ro")):
+            host = {"SecurityOpt": [asked], "Privileged": first == "ro", "CgroupnsMode": "private"}
+            mounts = await self.rig.run("cat", "/proc/mounts", host=host)
+            fields = [line.split() for line in mounts.splitlines()]
+            options = [field[3].split(",") for field in fields if field[2].startswith("cgroup")]
+            self.assertTrue(options and all(first in one for one in options), mounts)
         self.assertEqual(self.flags(), before)

@@ -94,9 +94,10 @@ class CustomProfileTests(RigCase):
                 "syscalls": [{"names": ["mkdir", "mkdirat"], "action": ERRNO, "errnoRet": 28}],
             }
         )
-        output = await self.rig.run(
-            *("sh", "-c", "mkdir /new 2>&1; echo over"),
-            host={"SecurityOpt": [f"seccomp={text}"]},
-        )
-        self.assertIn("No space left on device", output)
-        self.assertIn("over", output)
+        for privileged in (False, True):
+            output = await self.rig.run(
+                *("sh", "-c", "mkdir /new 2>&1; echo over"),
+                host={"SecurityOpt": [f"seccomp={text}"], "Privileged": privileged},
+            )
+            self.assertIn("No space left on device", output)
+            self.assertIn("over", output)

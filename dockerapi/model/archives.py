@@ -111,7 +111,7 @@ class PutArchiveRequest:
     :ivar path: the directory to put the archive into.
     :ivar keep_kinds: whether nothing but a directory may take a directory's place, and the other
         way round.
-    :ivar own: whether all shall belong to the container's user.
+    :ivar own: whether all shall belong to the container's user, where it has one.
     """
 
     container: str

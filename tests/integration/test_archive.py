@@ -161,7 +161,8 @@ class SideBySideTests(SynchronousTestCase):
         ):
             theirs, ours = self.both(*arguments)
             self.assertEqual(theirs[0], ours[0], arguments)
-            if arguments[0] != "save":
+            # This one's words have changed since: it wrote commands in small letters.
+            if arguments[0] != "save" and "-c" not in arguments:
                 self.assertEqual(_refusals(theirs[2]), _refusals(ours[2]), arguments)
 
 

@@ -85,7 +85,9 @@ class ArchiveOperations:
         """Answer PutContainerArchive: put the body's archive into a directory."""
         request = await job.request(PutArchiveRequest)
         container = self._registry.get(request.container)
-        owner = await self._owner(container) if request.own else ("-", "-")
+        # Without a user there is nobody to give it to: owners stay as the archive has them.
+        own = request.own and container.config.user
+        owner = await self._owner(container) if own else ("-", "-")
         with closing(Feed()) as feed:
             arguments = [request.path, "1" if request.keep_kinds else "0", *owner, "-"]
             child = await self._start(container, "put", arguments, feed)

@@ -14,12 +14,13 @@ from secrets import token_hex
 
 import attrs
 
-from dockerapi.engine.errors import Conflict
+from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts.point import BIND, VOLUME, MountPoint
 from dockerapi.local.containers.needs import Volumes
 from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.containers.runtime.rootfs import Directories, mount_root, unmount_root
+from dockerapi.local.containers.security.workdir import make_workdir
 from dockerapi.local.host.beneath import make_directories, make_file
 from dockerapi.local.host.pidfd import start_time_of
 from dockerapi.local.host.threads import finished, in_thread
@@ -63,6 +64,8 @@ class Roots:
             volatile = container.host_config.auto_remove
             try:
                 await finished(in_thread(mount_root, directories, layers, volatile=volatile))
+                if container.config.working_dir and not container.state.started_at:
+                    await in_thread(_make_workdir, directories, container.config.working_dir)
             except BaseException:
                 await self._unmount_unused(container, directories)
                 raise
@@ -111,6 +114,13 @@ class Roots:
             yield
         finally:
             await self._volumes.detach(volume, holder)
+
+
+def _make_workdir(directories: Directories, workdir: str) -> None:
+    """Make a working directory, which is there from a container's creation on, as in dockerd."""
+    with suppress(InvalidParameter):
+        # What is in the way is told when the container is started.
+        make_workdir(directories.merged, workdir)
 
 
 def _open_root(container: Container) -> int | None:

@@ -178,6 +178,28 @@ class ArchiveTests(RigCase):
         (member,) = sink.members()
         self.assertEqual((member.uid, member.gid), (1000, 100))
 
+    async def test_owners_stay_where_a_container_has_no_user(self) -> None:
+        await self.rig.create("true", name="created")
+        body = archive(("f", {"data": b"x", "uid": 2, "gid": 3}))
+        query = "path=/tmp&copyUIDGID=1"
+        await self.rig.job("PutContainerArchive", "created", body=body, query=query)
+        answer = await self.rig.job("ContainerArchive", "created", query="path=/tmp/f")
+        sink = Collected()
+        await answer.serve(sink)
+        (member,) = sink.members()
+        self.assertEqual((member.uid, member.gid), (2, 3))
+
+    async def test_the_working_directory_is_there_before_the_first_start(self) -> None:
+        await self.rig.create("true", name="created", WorkingDir="/work/dir")
+        self.assertEqual(await self.get("created", "/work"), ["work", "work/dir"])
+        await self.put("created", "/work/dir", ("f", {"data": b"x"}))
+        self.assertEqual(await self.get("created", "/work/dir"), ["dir", "dir/f"])
+
+    async def test_a_working_directory_that_cannot_be(self) -> None:
+        (self.rig.images.layer / "file").touch()
+        await self.rig.create("true", name="created", WorkingDir="/file/dir")
+        self.assertEqual(await self.get("created", "/file"), ["file"])
+
     async def test_frozen(self) -> None:
         await self.start(name="frozen")
         await self.rig.job("ContainerPause", "frozen")

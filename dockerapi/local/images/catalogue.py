@@ -54,10 +54,15 @@ class Catalogue:
         ]
         await self.content.remove(gone, gone)
 
-    async def add(self, image: Image, names: Iterable[Reference] = ()) -> Image:
-        """Record an image and give it `names`; return it as it is then."""
+    async def add(
+        self, image: Image, names: Iterable[Reference] = (), *, tagged: bool = False
+    ) -> Image:
+        """Record an image and give it `names`; return it as it is then.
+
+        `tagged` tells whether somebody named it now: what is loaded or pulled comes with its names.
+        """
         wanted = tuple(names)
-        now = time.time_ns()
+        now = time.time_ns() if tagged else 0
         present = self.index.get(image.id)
         if present is None or not image.blobs.keys() <= present.blobs.keys():
             await self.content.settle()
@@ -132,6 +137,6 @@ class Catalogue:
 
     def _named(self, image: Image, names: tuple[Reference, ...], now: int) -> Image:
         references = tuple(sorted({*image.references, *names}))
-        named = attrs.evolve(image, references=references, tagged=now if names else image.tagged)
+        named = attrs.evolve(image, references=references, tagged=(names and now) or image.tagged)
         self.index.add(named)
         return named

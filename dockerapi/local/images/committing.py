@@ -92,7 +92,9 @@ class Committer:
                 async with content.alone(layer.chain_id):
                     await content.adopt(layer, directory)
                 image = _image(below, layer, step, time.time_ns())
-                return await self._catalogue.add(image, (name,) if name is not None else ())
+                return await self._catalogue.add(
+                    image, (name,) if name is not None else (), tagged=True
+                )
             except BaseException:
                 names = lease.names
                 lease.release()

@@ -61,7 +61,7 @@ async def import_archive(
             blobs={blob.digest: _LAYER},
             arrived=now,
         )
-        image = await catalogue.add(image, (name,) if name is not None else ())
+        image = await catalogue.add(image, (name,) if name is not None else (), tagged=True)
     if name is not None:
         catalogue.publish("tag", image, name.familiar)
     catalogue.publish("import", image, image.id)

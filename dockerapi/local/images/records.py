@@ -75,14 +75,17 @@ def add(db: sqlite3.Connection, image: Image, names: Iterable[Reference], now: i
 
 
 def name(db: sqlite3.Connection, identity: str, names: Iterable[Reference], now: int) -> None:
-    """Give an image names, taking them from whichever image has them."""
+    """Give an image names, taking them from whichever image has them.
+
+    `now` is when somebody does so; 0 where they came with it.
+    """
     rows = [(str(reference), identity) for reference in names]
     db.executemany(
         "INSERT INTO image_references (name, image) VALUES (?, ?)"
         " ON CONFLICT (name) DO UPDATE SET image = excluded.image",
         rows,
     )
-    if rows:
+    if rows and now:
         db.execute("UPDATE images SET tagged = ? WHERE id = ?", (now, identity))
 
 

@@ -164,6 +164,24 @@ class SavingTests(ImagesTestCase):
         # Alone it has no parent beside it.
         self.assertEqual(entry | {"Parent": again.parent}, entries[1])
 
+    async def test_names_that_come_with_an_archive_were_given_before(self) -> None:
+        async def named() -> str:
+            inspection = await self.run_job("ImageInspect", "below")
+            return str(inspection["Metadata"]["LastTagTime"])
+
+        never = "0001-01-01T00:00:00Z"
+        await self.import_image(SMALL, "below")
+        imported, data = await named(), await self.save("below")
+        self.assertNotEqual(imported, never)
+        await self.load(data)
+        self.assertEqual(await named(), imported)
+        await self.remove("below")
+        await self.load(data)
+        await self.restart()
+        self.assertEqual(await named(), never)
+        await self.commit("below", "below")
+        self.assertNotEqual(await named(), never)
+
     async def test_what_was_made_of_what_is_kept(self) -> None:
         await self.import_image(SMALL, "below")
         image = await self.commit("below", "made:1")

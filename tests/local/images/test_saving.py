@@ -97,7 +97,7 @@ class SavingTests(ImagesTestCase):
     async def test_a_commit_that_fails_leaves_nothing(self) -> None:
         await self.import_image(SMALL, "below")
 
-        async def fail(*_: Any) -> Image:
+        async def fail(*_: Any, **__: Any) -> Image:
             raise EngineError("no space left on device")
 
         layers = set(self.layout.layers.iterdir())

@@ -45,7 +45,7 @@ class LogsCase(SynchronousTestCase):
 
     def files(self, identity: str) -> list[Path]:
         home = self.server.directory / "data" / "containers" / identity
-        return sorted(home.glob("container.log*"))
+        return sorted(path for path in home.glob("container.log*") if path.suffix != ".cut")
 
     def ended(self, name: str = "cx") -> bool:
         state = self.server.docker("inspect", "-f", "{{.State.Running}}", name)
@@ -91,6 +91,18 @@ class RotationTests(LogsCase):
         self.assert_counted(self.server.docker("logs", "cx"), first=None, last=20_000)
         kept = [path for path in self.files(identity) if path.suffix != ".tmp"]
         self.assertLessEqual(len(kept), 2)
+
+    def test_what_is_kept_begins_with_a_whole_line(self) -> None:
+        """What writes much fills conmon's reads, which then end within lines."""
+        script = f"yes {'text ' * 7} | head -n 400000; yes {'more ' * 7} | head -n 400000 >&2"
+        for files in (1, 2):
+            options = ("--log-opt", "max-size=100k", "--log-opt", f"max-file={files}")
+            self.start(script, *options, name=f"c{files}")
+            self.assertTrue(wait_until(lambda files=files: self.ended(f"c{files}")))
+            shown = self.server.run("logs", f"c{files}")
+            lines = {*shown.stdout.splitlines(), *shown.stderr.splitlines()}
+            self.assertLessEqual(lines, {b"text " * 6 + b"text", b"more " * 6 + b"more"})
+            self.assertGreater(len(shown.stderr), 100)
 
     def test_kill_at_any_moment_loses_nothing(self) -> None:
         options = ("--log-opt", "max-size=20k", "--log-opt", "max-file=1000")

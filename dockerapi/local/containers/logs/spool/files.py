@@ -3,6 +3,7 @@
 Rule: a file has one number for ever. What is set aside is ``container.log.N`` or, compressed,
 ``container.log.N.gz``; ``container.log`` itself has the number after the highest of these. So a
 number and an offset name a place in the log whatever is set aside, compressed or dropped meanwhile.
+``container.log.N.cut`` names the streams of lines that began in the file before N.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import attrs
 
+from dockerapi.local.containers.logs.spool.lines import open_lines, rest_of_lines
 from dockerapi.local.host.syscalls import StrPath
 
 #: How much is compressed or inflated at once, in bytes.
@@ -24,6 +26,9 @@ _PIECE = 1024 * 1024
 #: Windows and a head as of gzip(1), for zlib.
 _GZIP = 31
 _PART = ".part"
+#: In how much of a file's end a line's last part is, and how long the rest of a line may be that
+#: is left out, in bytes; conmon's parts are 8 KiB.
+_END, _REST = 64 * 1024, 1024 * 1024
 
 
 @attrs.frozen(order=True)
@@ -70,6 +75,18 @@ class LogFiles:
         """Return the lowest number above `after` that there is, or that will come."""
         numbers = [number for number in self.numbers() if number > after]
         return numbers[0] if numbers else max(self.current(), after + 1)
+
+    def lines_from(self, number: int) -> Cursor:
+        """Return where lines begin in the file `number`, when those before it are gone."""
+        try:
+            streams = frozenset(self._cut(number).read_bytes())
+            descriptor = self.open(number)
+        except FileNotFoundError:
+            return Cursor(number, 0)
+        try:
+            return Cursor(number, rest_of_lines(os.pread(descriptor, _REST, 0), streams))
+        finally:
+            os.close(descriptor)
 
     def end(self) -> Cursor:
         """Return where the log ends now."""
@@ -145,6 +162,20 @@ class LogFiles:
         self.path.rename(self._aside(number))
         return number
 
+    def note_cut(self, number: int) -> None:
+        """Note which lines go on behind the file `number`, which is complete and not compressed."""
+        try:
+            descriptor = _open(self._aside(number))
+        except FileNotFoundError:
+            return
+        try:
+            begin = max(os.fstat(descriptor).st_size - _END, 0)
+            streams = open_lines(os.pread(descriptor, _END, begin))
+        finally:
+            os.close(descriptor)
+        if streams:
+            self._cut(number + 1).write_bytes(bytes(streams))
+
     def drop(self, most: int) -> None:
         """Remove the oldest so that `most` are left of what was set aside."""
         numbers = self.numbers()
@@ -157,6 +188,7 @@ class LogFiles:
             else:
                 self._aside(number).unlink(missing_ok=True)
             self._compressed(number).unlink(missing_ok=True)
+            self._cut(number).unlink(missing_ok=True)
 
     def uncompressed(self) -> list[int]:
         """Return the numbers of what was set aside and is not compressed."""
@@ -209,6 +241,9 @@ class LogFiles:
 
     def _compressed(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}.gz")
+
+    def _cut(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}.cut")
 
     def _part(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}{_PART}")

@@ -28,6 +28,29 @@ _LONGEST = 1024 * 1024
 _GIVEN = 16 * 1024
 
 
+def open_lines(end: bytes) -> frozenset[int]:
+    """Return the streams (1, 2) of which a line goes on behind `end`, the last lines of a file."""
+    whole = dict(KINDS[kind] for kind in map(_kind_of, end.split(b"\n")) if kind in KINDS)
+    return frozenset(stream for stream, ends in whole.items() if not ends)
+
+
+def rest_of_lines(begin: bytes, streams: frozenset[int]) -> int:
+    """Return how many bytes of `begin`, the first of a file, belong to lines begun before it.
+
+    `streams` are those of these lines. What comes between the rests of two is not counted.
+    """
+    goes_on = set(streams)
+    length = 0
+    for line in begin.split(b"\n")[:-1]:
+        stream, ends = KINDS.get(_kind_of(line), (0, False))
+        if stream not in goes_on:
+            break
+        length += len(line) + 1
+        if ends:
+            goes_on.remove(stream)
+    return length
+
+
 class Lines:
     """Takes a log in pieces and gives its lines, in the format of the log, each with its kind.
 

@@ -28,7 +28,7 @@ class SpoolReader:
 
     def __init__(self, files: LogFiles, cursor: Cursor | None = None) -> None:
         self.files = files
-        self.cursor = cursor or Cursor(files.first(), 0)
+        self.cursor = cursor or files.lines_from(files.first())
         self._descriptor = -1
         self._held: dict[int, Part] = {}
 
@@ -74,7 +74,11 @@ class SpoolReader:
                 piece = os.pread(self._descriptor, size, offset)
                 if not piece:
                     self._leave()
-                    self.cursor = Cursor(number + 1, 0)
+                    # What is empty was dropped.
+                    following = number + 1
+                    self.cursor = (
+                        Cursor(following, 0) if offset else self.files.lines_from(following)
+                    )
                     continue
             self.cursor = attrs.evolve(self.cursor, offset=offset + len(piece))
             return piece
@@ -117,7 +121,7 @@ class SpoolReader:
                 following = min([*held, self.files.first(after=number)])
                 if not held and following > self.files.current():
                     return False
-                self.cursor = Cursor(following, 0)
+                self.cursor = self.files.lines_from(following)
             else:
                 self._descriptor = self.files.inflated(part)
                 return True

@@ -120,6 +120,7 @@ class Rotation:
         await in_thread(files.tidy)
         if not await in_thread(files.path.exists):
             await self._reopened(files, ctl)
+            await in_thread(files.note_cut, files.current() - 1)
         await in_thread(files.drop, max(policy.max_files - 1, 1))
         self._compress(files, policy)
         size, looked = 0, time.monotonic()
@@ -145,9 +146,10 @@ class Rotation:
             await self._sleep(min(max(pause, SHORTEST), LONGEST))
 
     async def _rotate(self, files: LogFiles, ctl: Path, policy: Policy) -> None:
-        await in_thread(_set_aside, files, policy)
+        number = await in_thread(_set_aside, files, policy)
         await in_thread(say, ctl, _REOPEN)
         await self._reopened(files, ctl)
+        await in_thread(files.note_cut, number)
         self._changes.tell(files.path)
         self._compress(files, policy)
 
@@ -184,7 +186,11 @@ class Rotation:
         await deferLater(self._clock, seconds)
 
 
-def _set_aside(files: LogFiles, policy: Policy) -> None:
-    """Set the log aside and drop what is too old then; one step, for the container may end."""
-    files.set_aside()
+def _set_aside(files: LogFiles, policy: Policy) -> int:
+    """Set the log aside, and return its number; drop what is too old then.
+
+    One step, for the container may end.
+    """
+    number = files.set_aside()
     files.drop(max(policy.max_files - 1, 1))
+    return number

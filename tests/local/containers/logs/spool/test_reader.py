@@ -26,6 +26,51 @@ class ReaderTests(LogCase):
             self.assertEqual(rest(reader), b"one")
             self.assertFalse(reader.more())
 
+    def cut(self, *ends: bytes, drop: int, compress: bool = False) -> bytes:
+        """Return what is read where a file ended with `ends`, and all but `drop` are dropped."""
+        self.write(line(1, "F", b"old") + b"".join(ends))
+        number = self.rotate()
+        self.files.note_cut(number)
+        self.write(line(1, "P", b"its ") + line(1, "F", b"rest") + line(1, "F", b"new"))
+        if compress:
+            self.rotate()
+            self.files.compress(number + 1)
+        self.files.drop(drop)
+        with SpoolReader(self.files) as reader:
+            return rest(reader)
+
+    def test_the_rest_of_a_line_whose_begin_was_dropped_is_left_out(self) -> None:
+        begins = line(1, "P", b"a line with "), line(2, "F", b"other")
+        self.assertEqual(self.cut(*begins, drop=0), line(1, "F", b"new"))
+        self.assertNotIn("container.log.1.cut", self.names())
+
+    def test_it_is_left_out_of_what_is_compressed(self) -> None:
+        begin = line(1, "P", b"a line with ")
+        self.assertEqual(self.cut(begin, drop=1, compress=True), line(1, "F", b"new"))
+
+    def test_a_line_whose_begin_is_there_is_whole(self) -> None:
+        begin = line(1, "P", b"a line with ")
+        self.assertTrue(self.cut(begin, drop=1).startswith(line(1, "F", b"old") + begin))
+
+    def test_a_file_that_begins_with_a_line_is_read_from_there(self) -> None:
+        self.assertTrue(self.cut(line(2, "F", b"x"), drop=0).startswith(line(1, "P", b"its ")))
+
+    def test_the_notes_go_with_their_files(self) -> None:
+        self.cut(line(1, "P", b"x"), drop=0)
+        self.rotate()
+        self.rotate()
+        self.files.drop(1)
+        self.assertEqual([name for name in self.names() if name.endswith(".cut")], [])
+
+    def test_a_reader_that_comes_late_begins_with_a_line(self) -> None:
+        self.write(line(1, "P", b"begin"))
+        with SpoolReader(self.files) as reader:
+            self.files.note_cut(self.rotate())
+            self.write(line(1, "F", b"rest") + line(1, "F", b"new"))
+            self.rotate()
+            self.files.drop(1)
+            self.assertEqual(rest(reader), line(1, "F", b"new"))
+
     def test_what_is_written_between_rename_and_reopen_is_read(self) -> None:
         self.write(b"one ")
         with self.files.path.open("ab") as conmon, SpoolReader(self.files) as reader:

@@ -132,9 +132,10 @@ class ImageHistoryRequest:
 
 @attrs.frozen
 class ImageListRequest:
-    """Which images ImageList shall tell of."""
+    """Which images ImageList shall tell of; with `every` those too that are only in between."""
 
     filters: Filters
+    every: bool
     shared_size: bool
     is_default: bool
 
@@ -149,8 +150,8 @@ class ImageListRequest:
                 {**{f: filters.get(f) for f in filters}, "reference": (query.text("filter"),)}
             )
         filters.truth("dangling", False)
-        shared = query.boolean("shared-size")
-        return cls(filters, shared, not filters and not shared)
+        every, shared = query.boolean("all"), query.boolean("shared-size")
+        return cls(filters, every, shared, not (filters or every or shared))
 
 
 @attrs.frozen
@@ -176,15 +177,17 @@ class ImageTagRequest:
 
 @attrs.frozen
 class ImageDeleteRequest:
-    """An image or a name of one that shall go."""
+    """An image or a name of one that shall go; `parents_too` what it alone was made of as well."""
 
     image: str
     force: bool
+    parents_too: bool
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request."""
-        return cls(args[0], Query(envelope.query).boolean("force"))
+        query = Query(envelope.query)
+        return cls(args[0], query.boolean("force"), not query.boolean("noprune"))
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ from dockerapi.local.images.importing import import_archive
 from dockerapi.local.images.loading import Loader
 from dockerapi.local.images.removal import Record, Remover, Users
 from dockerapi.local.images.saving import Saver
-from dockerapi.local.images.selection import is_dangling, selected, until
+from dockerapi.local.images.selection import is_between, is_dangling, selected, until
 from dockerapi.local.images.views import (
     counts_containers,
     history,
@@ -160,7 +160,9 @@ class Handlers:
     async def delete(self, job: Job) -> Answer:
         """Remove an image, or a name of one."""
         request = await job.request(ImageDeleteRequest)
-        return await self._remover.remove(request.image, force=request.force)
+        return await self._remover.remove(
+            request.image, force=request.force, parents_too=request.parents_too
+        )
 
     async def prune(self, job: Job) -> Answer:
         """Remove images that nobody uses."""
@@ -168,8 +170,9 @@ class Handlers:
         limits = until(request.filters)
         records: list[Record] = []
         reclaimed = 0
+        parents = self._catalogue.index.parents()
         for image in self._catalogue.index:
-            if not request.every and not is_dangling(image):
+            if is_between(image, parents) or not (request.every or is_dangling(image, parents)):
                 continue
             if any(image.created >= limit for limit in limits):
                 continue
@@ -183,7 +186,7 @@ class Handlers:
 
     def _summaries(self, request: ImageListRequest, version: Version) -> list[dict[str, Any]]:
         index = self._catalogue.index
-        images = selected(index, request.filters)
+        images = selected(index, request.filters, every=request.every)
         shared = shared_sizes(index) if request.shared_size else {}
         counts = (
             {image.id: len(tuple(self._users.of(image.id))) for image in images}

@@ -38,6 +38,10 @@ class Index:
         """Return the image ``sha256:HEX``, or None."""
         return self._images.get(identity)
 
+    def parents(self) -> frozenset[str]:
+        """Return the ids of what images here were made of, itself here or not."""
+        return frozenset(image.parent for image in self._images.values())
+
     def named(self, reference: Reference) -> Image | None:
         """Return the image that has exactly this name (with tag or digest), or None."""
         identity = self._names.get(reference)

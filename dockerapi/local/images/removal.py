@@ -46,8 +46,12 @@ class Remover:
         self._catalogue = catalogue
         self._users = users
 
-    async def remove(self, text: str, *, force: bool = False) -> list[Record]:
+    async def remove(
+        self, text: str, *, force: bool = False, parents_too: bool = True
+    ) -> list[Record]:
         """Remove what `text` means: a name, and with the last name the image.
+
+        With `parents_too` go images without a name that nothing else was made of.
 
         Returns the answer of ImageDelete. Raises `NotFound`, `Conflict`, and
         `InvalidParameter` for what is no reference.
@@ -71,14 +75,16 @@ class Remover:
                 return records
             if any(True for _ in self._users.of(image.id)):
                 return records
-        await self._remove_image(image, records)
+        if await self._remove_image(image, records) and parents_too:
+            await self._remove_parents(image, records)
         return records
 
     async def remove_unused(self, image: Image) -> list[Record]:
         """Remove an image that no container uses with all its names; for ImagePrune."""
         records: list[Record] = []
         await self._untag(image, image.references, records)
-        await self._remove_image(image, records)
+        if await self._remove_image(image, records):
+            await self._remove_parents(image, records)
         return records
 
     def is_used(self, image: Image) -> bool:
@@ -114,6 +120,11 @@ class Remover:
 
     def _check(self, image: Image, *, force: bool, named_too: bool = False) -> None:
         """Raise `Conflict` where an image may not be removed by its id."""
+        if image.id in self._catalogue.index.parents():
+            raise Conflict(
+                f"conflict: unable to delete {image.short_id} (cannot be forced) - "
+                "image has dependent child images"
+            )
         for container in self._users.of(image.id):
             if self._users.is_running(container):
                 raise Conflict(
@@ -133,11 +144,20 @@ class Remover:
                 f"image is being used by stopped container {container[:12]}"
             )
 
-    async def _remove_image(self, image: Image, records: list[Record]) -> None:
+    async def _remove_parents(self, image: Image, records: list[Record]) -> None:
+        """Remove those that an image was made of, up to one that has a name or is needed."""
+        parent = self._catalogue.index.get(image.parent)
+        while parent is not None and not parent.references:
+            if not await self._remove_image(parent, records):
+                return
+            parent = self._catalogue.index.get(parent.parent)
+
+    async def _remove_image(self, image: Image, records: list[Record]) -> bool:
+        """Remove an image, and tell whether it could be: a container or other images need some."""
         index, content = self._catalogue.index, self._catalogue.content
         known = index.get(image.id)
-        if known is None or self.is_used(known):
-            return
+        if known is None or self.is_used(known) or known.id in index.parents():
+            return False
         await self._catalogue.forget(known)
         # Counted only now: another image may have come meanwhile.
         blobs, layers = unneeded(known, tuple(index))
@@ -147,6 +167,7 @@ class Remover:
             [digest for digest in blobs if not content.is_held(digest)],
             [chain_id for chain_id in layers if not content.is_held(chain_id)],
         )
+        return True
 
 
 def is_single(references: Iterable[Reference]) -> bool:

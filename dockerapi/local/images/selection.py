@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from fnmatch import translate
 
 import attrs
@@ -17,8 +17,10 @@ from dockerapi.model.moments import parse_until
 from dockerapi.model.references import Reference
 
 
-def selected(index: Index, filters: Filters) -> list[Image]:
+def selected(index: Index, filters: Filters, *, every: bool = False) -> list[Image]:
     """Return the images that pass `filters`, newest first; with those names that they ask for.
+
+    What has no name and others were made of is left out, unless `every`.
 
     Raises `NotFound` for an image in `before` or `since` that is not there, `InvalidParameter`
     for a time that is none.
@@ -26,11 +28,13 @@ def selected(index: Index, filters: Filters) -> list[Image]:
     bounds = _bounds(index, filters)
     dangling = filters.truth("dangling", False) if filters.get("dangling") else None
     patterns = [_pattern(text) for text in filters.get("reference")]
+    parents = index.parents()
     chosen = [
         image
         for image in index
-        if all(bound(image) for bound in bounds)
-        and (dangling is None or dangling == is_dangling(image))
+        if (every or not is_between(image, parents))
+        and all(bound(image) for bound in bounds)
+        and (dangling is None or dangling == is_dangling(image, parents))
         and filters.labelled(image.labels)
     ]
     if patterns:
@@ -38,9 +42,14 @@ def selected(index: Index, filters: Filters) -> list[Image]:
     return sorted(chosen, key=lambda image: image.created, reverse=True)
 
 
-def is_dangling(image: Image) -> bool:
-    """Tell whether an image has no tag."""
-    return not image.tags
+def is_dangling(image: Image, parents: Set[str]) -> bool:
+    """Tell whether an image has no tag, and is none of `parents`, of which others were made."""
+    return not image.tags and image.id not in parents
+
+
+def is_between(image: Image, parents: Set[str]) -> bool:
+    """Tell whether an image has no name, and is one of `parents`, of which others were made."""
+    return not image.references and image.id in parents
 
 
 def until(filters: Filters) -> list[int]:

@@ -17,7 +17,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from dockerapi.engine.answers import Stream
-from dockerapi.engine.errors import EngineError, NotFound
+from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.local.images import committing, loading
 from dockerapi.local.images.committing import Committer, Step
 from dockerapi.local.images.image import Image
@@ -200,6 +200,76 @@ class SavingTests(ImagesTestCase):
         await self.restart()
         parents = {one.id: one.parent for one in self.images.catalogue.index}
         self.assertEqual(parents, {top.id: image.id, image.id: ""})
+
+    async def made_of(self, below: str, name: str = "") -> Image:
+        """Make an image of `below` by a commit that changes nothing but its author."""
+        committer = Committer(self.images.catalogue, self.layout)
+        upper = self.layout.root / "none"
+        upper.mkdir(exist_ok=True)
+        image = await self.images.resolve(below)
+        reference = Reference.parse(name).with_default_tag() if name else None
+        step = Step({}, "", f"of {below}", "")
+        return await committer.commit(image, upper, step, reference)
+
+    async def ids(self, **query: Any) -> set[str]:
+        return {entry["Id"] for entry in await self.run_job("ImageList", **query)}
+
+    async def test_what_is_only_in_between(self) -> None:
+        below = await self.import_image(SMALL, "below")
+        between = await self.made_of("below")
+        top = await self.made_of(between.id, "top")
+        self.assertEqual(await self.ids(), {below, top.id})
+        self.assertEqual(await self.ids(all="1"), {below, between.id, top.id})
+        self.assertEqual(await self.ids(filters='{"dangling":["true"]}'), set())
+        self.assertEqual(await self.ids(all="1", filters='{"dangling":["true"]}'), set())
+        for force in ("0", "1"):
+            with self.assertRaises(Conflict) as caught:
+                await self.run_job("ImageDelete", between.id, force=force)
+            self.assertEqual(
+                caught.exception.message,
+                f"conflict: unable to delete {between.short_id} (cannot be forced) - "
+                "image has dependent child images",
+            )
+        self.assertIsNone((await self.run_job("ImagePrune"))["ImagesDeleted"])
+        await self.run_job("ImageTag", between.id, repo="name")
+        gone = await self.run_job("ImageDelete", "name")
+        self.assertEqual(gone, [{"Untagged": "name:latest"}])
+        self.assertEqual(await self.ids(all="1"), {below, between.id, top.id})
+
+    async def test_parents_go_with_their_last_child(self) -> None:
+        below = await self.import_image(SMALL, "below")
+        between = [await self.made_of("below")]
+        between.append(await self.made_of(between[0].id))
+        for name in ("one", "two", "three"):
+            await self.made_of(between[1].id, name)
+        ids = {image.id for image in between}
+        await self.run_job("ImageDelete", "one")
+        self.assertLess(ids, await self.ids(all="1"))
+        gone = await self.run_job("ImageDelete", "two", noprune="1")
+        self.assertEqual(
+            len([one for one in gone if "Deleted" in one and one["Deleted"] in ids]), 0
+        )
+        gone = await self.run_job("ImageDelete", "three")
+        self.assertEqual(
+            [one for one in gone if one.get("Deleted") in ids],
+            [{"Deleted": image.id} for image in reversed(between)],
+        )
+        self.assertEqual(await self.ids(all="1"), {below})
+
+    async def test_parents_that_are_kept(self) -> None:
+        """What a container uses, what has a name, and what was pruned around."""
+        await self.import_image(SMALL, "below")
+        used, named = await self.made_of("below"), await self.made_of("below", "named")
+        self.images.users = lambda image: ["c" * 64] if image == used.id else []
+        for parent, name in ((used, "one"), (named, "two")):
+            await self.made_of(parent.id, name)
+            await self.run_job("ImageDelete", name)
+            self.assertIn(parent.id, await self.ids(all="1"))
+        self.images.users = lambda image: []
+        dangling = await self.made_of(used.id)
+        pruned = (await self.run_job("ImagePrune"))["ImagesDeleted"]
+        deleted = [one["Deleted"] for one in pruned if one["Deleted"] in (used.id, dangling.id)]
+        self.assertEqual(deleted, [dangling.id, used.id])
 
     async def test_nothing_is_its_own_ancestor(self) -> None:
         """What an archive says of parents may be anything."""

@@ -18,7 +18,7 @@ from dockerapi.model.filters import Filters
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.platforms import Platform
 from dockerapi.model.ports import matched_ports
-from dockerapi.model.query import Query
+from dockerapi.model.query import Query, parse_integer
 from dockerapi.model.versions import Version
 
 _LIST_FILTERS = (
@@ -216,8 +216,10 @@ class ListRequest:
                     f"must be one of {', '.join(_STATES)}"
                 )
         for code in filters.get("exited"):
-            if not code.lstrip("-").isdecimal():
-                raise Malformed(f"invalid filter 'exited={code}': not a number")
+            try:
+                parse_integer(code)
+            except Malformed as error:
+                raise Malformed(f"invalid filter 'exited={code}': {error}") from None
         filters.truth("is-task", False)
         _check_ports(filters)
         return cls(

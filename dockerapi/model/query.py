@@ -45,12 +45,18 @@ class Query:
         Raises `Malformed` in the words of Go's strconv, as dockerd does.
         """
         text = self.text(name)
-        if not text:
-            return default
-        if _INTEGER.fullmatch(text) is None:
-            raise Malformed(f'strconv.Atoi: parsing "{text}": invalid syntax')
-        # Longer texts are out of range anyway, and Python refuses to read the longest.
-        value = int(text[:32])
-        if not -_INT64 <= value < _INT64:
-            raise Malformed(f'strconv.Atoi: parsing "{text}": value out of range')
-        return value
+        return parse_integer(text) if text else default
+
+
+def parse_integer(text: str) -> int:
+    """Return the whole number that `text` is.
+
+    Raises `Malformed` in the words of Go's strconv.
+    """
+    if _INTEGER.fullmatch(text) is None:
+        raise Malformed(f'strconv.Atoi: parsing "{text}": invalid syntax')
+    # Longer texts are out of range anyway, and Python refuses to read the longest.
+    value = int(text[:32])
+    if not -_INT64 <= value < _INT64:
+        raise Malformed(f'strconv.Atoi: parsing "{text}": value out of range')
+    return value

@@ -272,7 +272,8 @@ class JoinTests(PortsCase):
         join = ("run", "--rm", "--network")
         done = self.server.run(*join, "container:nobody", "busybox", "true")
         self.assertEqual(done.returncode, 125)
-        self.assertIn(b"No such container: nobody", done.stderr)
+        reason = b"joining network namespace of container: No such container: nobody"
+        self.assertIn(reason, done.stderr)
         self.ok("create", "--name", "idle", "busybox", "true")
         done = self.server.run(*join, "container:idle", "busybox", "true")
         self.assertEqual(done.returncode, 125)

@@ -217,7 +217,9 @@ def _check_policy(host: HostConfig) -> None:
             "invalid Annotations: the empty string is not permitted as an annotation key"
         )
     if host.isolation not in ("", "default"):
-        raise InvalidParameter(f'invalid isolation "{host.isolation}"')
+        raise InvalidParameter(
+            f"invalid isolation ({host.isolation}): linux only supports 'default'"
+        )
 
 
 def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:

@@ -82,7 +82,11 @@ class Execs:
             each.hub.close()
 
     async def create(self, job: Job) -> Answer:
-        """Answer ContainerExec; raises `Conflict` for a container that cannot run one."""
+        """Answer ContainerExec.
+
+        Raises `Conflict` for a container that cannot run one, `InvalidParameter` for a user or
+        group that it does not know.
+        """
         request = await job.request(ExecCreateRequest)
         container = self._registry.get(request.container)
         check(Operation.EXEC, container, request.container)
@@ -90,6 +94,10 @@ class Execs:
         if request.config.detach_keys:
             keys = _escape_keys(request.config.detach_keys)
         refuse_zero_bytes(request.config)
+        if request.config.user:
+            await self._processes.check_user(container, request.config.user)
+            # It may have ended meanwhile.
+            check(Operation.EXEC, container, request.container)
         return {"Id": self.make(container, request.config, keys).id}
 
     def make(self, container: Container, config: ExecConfig, keys: bytes = b"") -> Exec:

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.execs import direct, monitored
 from dockerapi.local.containers.execs.exec import Exec
 from dockerapi.local.containers.execs.monitored import watch
@@ -71,6 +72,10 @@ class ExecProcesses:
 
     def _directory(self, found: Exec) -> Path:
         return self._places.directories(found.container).run / "execs" / found.id
+
+    async def check_user(self, container: Container, user: str) -> None:
+        """Raise `InvalidParameter` where a container that runs does not know ``USER[:GROUP]``."""
+        await in_thread(resolve_user, self._places.directories(container).merged, user)
 
     async def run(
         self, found: Exec, tools: Tools, size: tuple[int, int] | None, *, attached: bool

@@ -23,13 +23,16 @@ def joined_reference(mode: str) -> str | None:
 def joined_container(container: Container, registry: Registry) -> Container | None:
     """Return the running container whose network `container` is to join; None for none.
 
-    Raises `NotFound` where there is none, `Conflict` where it does not run, `EngineError` where
-    it is the container itself.
+    Raises `Conflict` where it does not run, `EngineError` where there is none, or it is the
+    container itself.
     """
     reference = joined_reference(container.host_config.network_mode)
     if reference is None:
         return None
-    other = registry.get(reference)
+    try:
+        other = registry.get(reference)
+    except NotFound as error:
+        raise EngineError(f"joining network namespace of container: {error.message}") from None
     if other is container:
         raise EngineError("cannot join own network namespace")
     if other.state.status is Status.RESTARTING:

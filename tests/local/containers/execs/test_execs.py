@@ -215,14 +215,22 @@ class ExecTests(StreamsCase):
             self.assertTrue(told.startswith(start + text), told)
             self.assertTrue(told.endswith(": unknown\r\n"), told)
             self.assertEqual((await self.inspect(exec_id))["ExitCode"], code)
-        for config, text in (
-            ({"WorkingDir": "tmp"}, "Cwd must be an absolute path"),
-            ({"User": "nosuch"}, "unable to find user nosuch: no matching entries in passwd file"),
-            ({"User": "-1"}, "uids and gids must be in range 0-2147483647"),
+        client = Client()
+        await self.start(await self.make("true", WorkingDir="tmp"), client)
+        self.assertIn("Cwd must be an absolute path", client.frames()[1].decode())
+
+    async def test_whom_the_container_does_not_know(self) -> None:
+        """It is told when the exec is made, and there is none then."""
+        known = await self.make("true", User="0:0")
+        for user, text in (
+            ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
+            ("0:nosuch", "unable to find group nosuch: no matching entries in group file"),
+            ("-1", "uids and gids must be in range 0-2147483647"),
         ):
-            client = Client()
-            await self.start(await self.make("true", **config), client)
-            self.assertIn(text, client.frames()[1].decode())
+            body = {"Cmd": ["true"], "User": user}
+            refused = self.rig.job("ContainerExec", "cx", body=body)
+            self.assertEqual(await self.fails(InvalidParameter, refused), text)
+        self.assertEqual(self.rig.containers.registry.get("cx").exec_ids, [known])
 
     async def test_what_cannot_be_run_in_a_terminal(self) -> None:
         for program, code, text in (

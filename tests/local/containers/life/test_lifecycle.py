@@ -358,6 +358,8 @@ class LifecycleTests(RigCase):
             ("before", "nosuch", "No such container: nosuch"),
             ("since", "nosuch", "No such container: nosuch"),
             ("is-task", "x", "invalid filter 'is-task=[x]'"),
+            ("exited", "x", "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid"),
+            ("exited", "9" * 20, f'strconv.Atoi: parsing "{"9" * 20}": value out of range'),
             ("publish", "x", "error while looking up for publish x: "),
             ("expose", "9-1", "error while looking up for expose 9-1: "),
         ):

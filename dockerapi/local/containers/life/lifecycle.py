@@ -24,6 +24,7 @@ from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.cleaning import Cleaner
 from dockerapi.local.containers.life.restarting import Restarter, wants_restart
 from dockerapi.local.containers.life.running import Running
+from dockerapi.local.containers.life.shortages import Shortages
 from dockerapi.local.containers.life.starting import Started, Starter
 from dockerapi.local.containers.life.transitions import Operation, check, moved, refuse
 from dockerapi.local.containers.runtime.conmon import Watch
@@ -57,6 +58,7 @@ class Lifecycle:
         self._restarter = Restarter(
             clock, lambda container: self._keep(self._restarting, self._restart(container))
         )
+        self._shortages = Shortages(ledger, lambda work: self._keep(self._cleaning, work))
         self._running: dict[str, Running] = {}
         #: Waiting for ends, given up at `stop`; starting again and cleaning up, finished before it.
         self._watching: set[Deferred[None]] = set()
@@ -150,6 +152,7 @@ class Lifecycle:
             self._keep(self._cleaning, self.end(container, end))
 
         self._keep(self._watching, wait())
+        self._shortages.watch(container, watch.oom_file)
         self.runs(container)
 
     async def end(self, container: Container, end: End) -> None:
@@ -183,7 +186,7 @@ class Lifecycle:
             pid=0,
             start_time=0,
             exit_code=end.code,
-            oom_killed=end.oom_killed,
+            oom_killed=end.oom_killed or container.state.oom_killed,
             finished_at=end.finished_at,
             restarts=container.state.restarts + again,
         )
@@ -201,6 +204,7 @@ class Lifecycle:
             self._ledger.accept(container, state, *events)
 
     def _tell_end(self, container: Container, end: End, *, removes: bool) -> None:
+        self._shortages.leave(container)
         running = self._running.pop(container.id, None)
         if running is not None:
             os.close(running.pidfd)
@@ -300,6 +304,7 @@ class Lifecycle:
     async def stop(self) -> None:
         """Let containers run on; finish starting them and cleaning up behind those that ended."""
         self.close()
+        self._shortages.stop()
         while self._restarting:
             await _settled(next(iter(self._restarting)))
         for watching in tuple(self._watching):
@@ -340,7 +345,8 @@ def _starts_again(container: Container, end: End) -> bool:
 def _end_events(container: Container, end: End) -> list[Event]:
     """Return the events of an end, in order."""
     seconds = max(0, end.finished_at - container.state.started_at) // NANOSECONDS
-    events = [event(container, "oom")] if end.oom_killed else []
+    untold = end.oom_killed and not container.state.oom_killed
+    events = [event(container, "oom")] if untold else []
     return [*events, event(container, "die", execDuration=str(seconds), exitCode=str(end.code))]
 
 

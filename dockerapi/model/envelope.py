@@ -56,9 +56,16 @@ class Envelope:
     async def read_json(self) -> bytes:
         """Return the whole body, which is to be JSON, perhaps none at all.
 
-        Raises `Malformed` where it is told to be something else, and where it is too long.
+        Raises `Malformed` where it is not told to be JSON, and where it is too long. A request that
+        has no headers at all is one of this process itself, which need not tell.
         """
-        given = self.header(b"content-type") or b"application/json"
+        given = self.header(b"content-type") or b""
+        if not given and (self.length == 0 or not self.headers):
+            return await self.read()
+        if not given.partition(b";")[0].strip():
+            raise Malformed(
+                f"malformed Content-Type header ({given.decode('latin-1')}): mime: no media type"
+            )
         if given.partition(b";")[0].strip().lower() != b"application/json":
             raise Malformed(
                 f"unsupported Content-Type header ({given.decode('latin-1')}): "

@@ -28,6 +28,17 @@ class JsonTests(TestCase):
         text = "unsupported Content-Type header (text/plain): must be 'application/json'"
         self.assertEqual(caught.exception.message, text)
 
+    async def test_what_has_no_media_type(self) -> None:
+        host = ((b"Host", b"docker"),)
+        for headers in (host, (*host, (b"Content-Type", b""))):
+            for length in (2, None):
+                with self.assertRaises(Malformed) as caught:
+                    await Envelope("POST", "/", "", headers, Bytes(b"{}"), length).read_json()
+                text = "malformed Content-Type header (): mime: no media type"
+                self.assertEqual(caught.exception.message, text)
+            empty = Envelope("POST", "/", "", headers, Bytes(b""), 0)
+            self.assertEqual(await empty.read_json(), b"")
+
     async def test_every_operation_looks_at_it(self) -> None:
         for request in (ExecCreateRequest, ExecStartRequest, UpdateRequest, VolumeCreateRequest):
             with self.assertRaises(Malformed) as caught:

@@ -278,7 +278,8 @@ class UpdateRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
-        changes = decode_json(await envelope.read_json(), HostConfig)
+        body = await envelope.read_json()
+        changes = decode_json(body, HostConfig) if body else HostConfig()
         limit_update(changes, version)
         return cls(args[0], changes)
 

@@ -88,7 +88,7 @@ class LogsRequest:
         query = Query(envelope.query)
         stdout, stderr = query.boolean("stdout"), query.boolean("stderr")
         if not stdout and not stderr:
-            raise Malformed("Bad parameters: you must choose at least one stream")
+            raise Malformed("must specify at least one of 'stdout' or 'stderr'")
         return cls(
             args[0],
             query.boolean("follow"),

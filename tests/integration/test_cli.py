@@ -71,8 +71,10 @@ class RunTests(EmbeddedCase):
         self.assertEqual(told.split(), ["1", "nobody", "/w/d", "box"])
 
     def test_one_that_ended_still_tells_its_network(self) -> None:
-        self.ok("run", "--name", "box", "busybox", "true")
         template = "{{range .NetworkSettings.Networks}}{{.NetworkID}}{{end}}"
+        self.server.run("run", "--name", "failed", "busybox", "nosuch")
+        self.assertEqual(self.ok("inspect", "-f", template, "failed").strip(), "")
+        self.ok("run", "--name", "box", "busybox", "true")
         network = self.ok("network", "inspect", "-f", "{{.Id}}", "bridge")
         self.assertEqual(self.ok("inspect", "-f", template, "box"), network)
         self.server.kill()

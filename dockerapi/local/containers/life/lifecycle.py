@@ -116,6 +116,9 @@ class Lifecycle:
         """Undo a start that failed, and record why; what goes wrong in that is only logged."""
         self._let_go(container)
         await self._cleaner.after_end(container, by_force=True)
+        if not before.started_at:
+            # It never was on its network.
+            container.network_id = ""
         try:
             await self._record_failure(container, before, error)
         except Exception:

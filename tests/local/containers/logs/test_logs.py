@@ -51,7 +51,7 @@ class LogsTests(StreamsCase):
     async def test_no_stream_is_chosen(self) -> None:
         await self.rig.create("true", name="cx")
         message = await self.fails(InvalidParameter, self.rig.job("ContainerLogs", "cx"))
-        self.assertEqual(message, "Bad parameters: you must choose at least one stream")
+        self.assertEqual(message, "must specify at least one of 'stdout' or 'stderr'")
         self.assertEqual((await self.read_logs("stdout=1&follow=1")).data, b"")
 
     async def test_what_is_being_removed_shows_no_log(self) -> None:

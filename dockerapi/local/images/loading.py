@@ -45,6 +45,29 @@ from dockerapi.wire.duplex import Sink, Source
 _CHUNK = 1 << 20
 
 
+class _Kept:
+    """A sink that keeps the few lines of a quiet load, and how it ended, to be told later."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self.error: EngineError | None = None
+
+    async def write(self, data: bytes) -> None:
+        self._lines.append(data)
+
+    async def close_write(self) -> None:
+        """Do nothing: `tell` is the end."""
+
+    def abort(self, reason: str) -> None:
+        """Do nothing: nobody has been told anything."""
+
+    async def tell(self, sink: Sink) -> None:
+        """Write what was kept; raise the error that it ended with."""
+        await sink.write(b"".join(self._lines))
+        if self.error is not None:
+            raise self.error
+
+
 class Loader:
     """Loads images."""
 
@@ -53,7 +76,10 @@ class Loader:
         self._layout = layout
 
     async def load(self, job: Job) -> Answer:
-        """Answer ImageLoad: take the archive, then tell what becomes of it."""
+        """Answer ImageLoad: take the archive, then tell what becomes of it.
+
+        A quiet one is answered when all is done: its clients need not read what is told.
+        """
         request = await job.request(LoadRequest)
         directory = self._layout.tmp / f"layer-load-{token_hex(8)}"
         try:
@@ -74,7 +100,16 @@ class Loader:
             finally:
                 await remove_tree(directory)
 
-        return Stream(serve, error_lines=True)
+        if not request.quiet:
+            return Stream(serve, error_lines=True)
+        kept = _Kept()
+        try:
+            await serve(kept)
+        except EngineError as error:
+            if isinstance(error, Cancelled):
+                raise
+            kept.error = error
+        return Stream(kept.tell, error_lines=True)
 
     async def _unpacked(self, request: LoadRequest, directory: Path) -> Sequence[Packed]:
         """Unpack an archive into a directory that is made for it; return what images it has."""

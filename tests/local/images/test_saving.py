@@ -322,6 +322,22 @@ class SavingTests(ImagesTestCase):
         self.assertIn(f"renaming the old one with ID {other}", lines[0]["stream"])
         self.assertEqual((await self.images.resolve("one")).id, old)
 
+    async def test_a_quiet_load_is_answered_when_it_is_done(self) -> None:
+        await self.import_image(SMALL, "one")
+        data = await self.save("one")
+        await self.remove("one")
+        # Nobody reads this one.
+        answer = await self.job("ImageLoad", body=data, quiet=1).run()
+        self.assertIsInstance(answer, Stream)
+        await self.images.resolve("one")
+        self.assertEqual(self.left_over(), [])
+        lines = await self.load(data, quiet=1)
+        self.assertEqual(lines, [{"stream": "Loaded image: one:latest\n"}])
+        spoiled = Archive().add("manifest.json", b'[{"Config": "none", "Layers": ["l"]}]').bytes()
+        answer = await self.job("ImageLoad", body=spoiled, quiet=1).run()
+        with self.assertRaises(EngineError):
+            await answer.serve(Collector())
+
     async def test_platforms(self) -> None:
         await self.import_image(SMALL, "one", platform="linux/arm64")
         wanted = json.dumps({"os": "linux", "architecture": "arm64"})

@@ -107,7 +107,7 @@ class Containers:
         self.roots = Roots(self.places, volumes)
         cleaner.root_in_use = self.roots.in_use
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
-        self.control = Control(self.lifecycle, self.ledger, self.toolbox)
+        self.control = Control(self.lifecycle, self.ledger, self.toolbox, reactor)
         self.sizes = ContainerSizes(self.places)
         self.listing = Listing(self.registry, self.sizes, images)
         self.ledger.changed = self.listing.forget

@@ -88,14 +88,24 @@ def start_time_of(pid: int) -> int | None:
 
     With the number it names a process for as long as the machine runs (proc_pid_stat(5)).
     """
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def state_of(pid: int) -> bytes:
+    """Return the letter for what the process `pid` does; X where it is gone (proc_pid_stat(5))."""
+    fields = _stat(pid)
+    return b"X" if fields is None else fields[0]
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """Return what the kernel tells of a process, behind its number and command."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The second field, the command in parentheses, may hold anything.
-            after_command = file.read().rpartition(b")")[2].split()
+            # The command, in parentheses, may hold anything.
+            return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, start_time = after_command[0], after_command[19]
-    return None if state in (b"Z", b"X") else int(start_time)
 
 
 def _reactor() -> IReactorFDSet:

@@ -9,11 +9,13 @@ import signal
 from contextlib import suppress
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.lifecycle import Lifecycle
+from dockerapi.local.containers.life.settling import settled
 from dockerapi.local.containers.life.transitions import Operation, check, moved, refuse
 from dockerapi.local.containers.runtime.tools import Toolbox
 from dockerapi.local.containers.signals import parse_signal
@@ -28,10 +30,13 @@ _KILL_PATIENCE = 30.0
 class Control:
     """Signals, freezes and removes containers."""
 
-    def __init__(self, lifecycle: Lifecycle, ledger: Ledger, toolbox: Toolbox) -> None:
+    def __init__(
+        self, lifecycle: Lifecycle, ledger: Ledger, toolbox: Toolbox, clock: IReactorTime
+    ) -> None:
         self._lifecycle = lifecycle
         self._ledger = ledger
         self._toolbox = toolbox
+        self._clock = clock
 
     async def stop(
         self,
@@ -70,6 +75,8 @@ class Control:
         restarts = container.host_config.restart_policy.name not in ("", "no")
         if by_hand and restarts:
             await self._note_hand(container)
+        if number != signal.SIGKILL:
+            await settled(container, self._clock)
         # Not earlier: it is closed, and its number another's, as soon as the container has ended.
         pidfd = self._lifecycle.pidfd(container)
         if pidfd is None:

@@ -20,6 +20,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, NotSupported
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container, Exit
+from dockerapi.local.containers.life.settling import first_words
 from dockerapi.local.containers.life.transitions import Operation, check
 from dockerapi.local.containers.logs.drivers.feeds import Feeds
 from dockerapi.local.containers.logs.drivers.message import Driver
@@ -122,6 +123,8 @@ class LogReader:
             request.since,
             request.until,
         )
+        if not request.follow:
+            await first_words(container, self._clock)
         follow = request.follow and container.state.running
 
         async def serve(sink: Sink) -> None:

@@ -1,0 +1,50 @@
+"""What comes right after a start finds the program as far as a client of dockerd expects."""
+
+from __future__ import annotations
+
+from dockerapi.local.containers.life import settling
+from tests.local.containers.streams.support import StreamsCase
+
+_TRAP = ("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
+_BUSY = ("sh", "-c", "trap 'exit 9' TERM; while :; do :; done")
+
+
+class SettlingTests(StreamsCase):
+    async def setUp(self) -> None:
+        await super().setUp()
+        # For a machine on which a shell takes its time, too.
+        self.patch(settling, "PATIENCE", 60.0)
+        self.patch(settling, "_WRITING", 1.0)
+
+    async def start(self, *command: str) -> None:
+        await self.rig.create(*command, name="cx", host={"AutoRemove": True})
+        await self.rig.job("ContainerStart", "cx")
+
+    async def test_a_signal_finds_the_traps_set(self) -> None:
+        for _ in range(5):
+            await self.start(*_TRAP)
+            waiting = await self.rig.wait("cx", "removed")
+            await self.rig.job("ContainerStop", "cx", query="t=60")
+            self.assertEqual(await waiting, {"StatusCode": 9})
+
+    async def test_a_log_has_the_first_words(self) -> None:
+        for _ in range(5):
+            await self.start("sh", "-c", "echo first; sleep 100")
+            shown = await self.read_logs("stdout=1")
+            self.assertEqual(shown.frames(), {1: b"first\n"})
+            waiting = await self.rig.wait("cx", "removed")
+            await self.rig.job("ContainerKill", "cx")
+            await waiting
+
+    async def test_a_program_that_never_waits_is_killed_at_once(self) -> None:
+        await self.start(*_BUSY)
+        waiting = await self.rig.wait("cx", "removed")
+        await self.rig.job("ContainerKill", "cx")
+        self.assertEqual(await waiting, {"StatusCode": 137})
+
+    async def test_and_has_its_time_before_it_is_signalled(self) -> None:
+        self.patch(settling, "PATIENCE", 1.5)
+        await self.start(*_BUSY)
+        waiting = await self.rig.wait("cx", "removed")
+        await self.rig.job("ContainerStop", "cx", query="t=60")
+        self.assertEqual(await waiting, {"StatusCode": 9})

@@ -27,6 +27,7 @@ from dockerapi.local.containers.execs.exec import Exec
 from dockerapi.local.containers.execs.monitored import watch
 from dockerapi.local.containers.execs.running import Running
 from dockerapi.local.containers.execs.silence import why_not
+from dockerapi.local.containers.life.settling import settled
 from dockerapi.local.containers.runtime.conmon import RuntimeFailed, Watch
 from dockerapi.local.containers.runtime.monitor import UNKNOWN_CODE
 from dockerapi.local.containers.runtime.places import Places
@@ -94,6 +95,7 @@ class ExecProcesses:
         self, found: Exec, tools: Tools, size: tuple[int, int] | None, *, attached: bool
     ) -> None:
         try:
+            await settled(found.container, self._clock)
             process = await in_thread(self._describe, found, size)
             running = await self._launch(found, process, tools, attached=attached)
             self._begun(found, running)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dockerapi.local.containers.life import settling
-from tests.local.containers.streams.support import StreamsCase
+from tests.local.containers.streams.support import Client, StreamsCase
 
 _TRAP = ("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
 _BUSY = ("sh", "-c", "trap 'exit 9' TERM; while :; do :; done")
@@ -35,6 +35,14 @@ class SettlingTests(StreamsCase):
             waiting = await self.rig.wait("cx", "removed")
             await self.rig.job("ContainerKill", "cx")
             await waiting
+
+    async def test_an_exec_finds_what_is_done_first(self) -> None:
+        await self.start("sh", "-c", "i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done; sleep 100")
+        body = {"Cmd": ["busybox", "ps", "-o", "args"], "AttachStdout": True}
+        made = await self.rig.job("ContainerExec", "cx", body=body)
+        client = Client()
+        await self.serve(await self.rig.job("ExecStart", made["Id"], body={}), client)
+        self.assertIn(b"sleep 100\n", client.frames()[1])
 
     async def test_a_program_that_never_waits_is_killed_at_once(self) -> None:
         await self.start(*_BUSY)

@@ -44,7 +44,7 @@ def _apply(config: Config, line: str) -> None:
     name = word.lower()
     instruction = _INSTRUCTIONS.get(name)
     if instruction is None:
-        raise Malformed(f"{name.upper()} is not a valid change command")
+        raise Malformed(f"{word} is not a valid change command")
     if not rest:
         number = "exactly" if name in ("user", "workdir", "stopsignal") else "at least"
         raise Malformed(f"{name.upper()} requires {number} one argument")

@@ -57,7 +57,7 @@ class ImportTests(ImagesTestCase):
 
     async def test_bad_requests(self) -> None:
         await self._refused(
-            InvalidParameter, "FOO is not a valid change command", changes="FOO bar"
+            InvalidParameter, "Foo is not a valid change command", changes="Foo bar"
         )
         await self._refused(InvalidParameter, "Invalid containerPort: xx", changes="EXPOSE xx")
         await self._refused(

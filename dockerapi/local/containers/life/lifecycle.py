@@ -24,6 +24,7 @@ from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.cleaning import Cleaner
 from dockerapi.local.containers.life.restarting import Restarter, wants_restart
 from dockerapi.local.containers.life.running import Running
+from dockerapi.local.containers.life.settling import listening
 from dockerapi.local.containers.life.shortages import Shortages
 from dockerapi.local.containers.life.starting import Started, Starter
 from dockerapi.local.containers.life.transitions import Operation, check, moved, refuse
@@ -77,6 +78,7 @@ class Lifecycle:
         the runtime's words what the runtime refused.
         """
         await container.lock.run(lambda: Deferred.fromCoroutine(self._start(container)))
+        await listening(container, self._clock)
 
     async def _start(self, container: Container) -> None:
         check(Operation.START, container)

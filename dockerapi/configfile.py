@@ -15,6 +15,12 @@ from dockerapi.engine.errors import InvalidParameter
 from dockerapi.settings import Kind, Option, convert, options
 
 
+class _Limit(msgspec.Struct, forbid_unknown_fields=True, rename="pascal"):
+    soft: int
+    hard: int
+    name: str = ""
+
+
 class _Program(msgspec.Struct, forbid_unknown_fields=True):
     path: str
 
@@ -25,6 +31,7 @@ _TYPES: Mapping[Kind, type] = {
     Kind.LIST: list[str],
     Kind.PAIRS: dict[str, str],
     Kind.PROGRAMS: dict[str, _Program],
+    Kind.LIMITS: dict[str, _Limit],
     Kind.NUMBER: int,
     Kind.SECONDS: float,
     Kind.VERSION: str,
@@ -89,6 +96,8 @@ def _convert(option: Option, value: Any) -> Any:
         checked: Any = msgspec.convert(value, _TYPES[option.kind])
         if option.kind is Kind.PROGRAMS:
             return tuple(f"{name}={program.path}" for name, program in checked.items())
+        if option.kind is Kind.LIMITS:
+            return tuple(f"{name}={one.soft}:{one.hard}" for name, one in checked.items())
         if option.kind is Kind.PAIRS:
             return tuple(f"{name}={text}" for name, text in checked.items())
         return convert(option, checked) if option.kind is Kind.VERSION else checked

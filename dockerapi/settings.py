@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 
 from dockerapi.engine.errors import InvalidParameter
+from dockerapi.model.defaults import ContainerDefaults
+from dockerapi.model.malformed import Malformed
 from dockerapi.model.versions import ANCIENT, NEWEST, OLDEST, Version
 from dockerapi.server.hosts import DEFAULT_HOST
 
@@ -27,9 +29,14 @@ class Kind(Enum):
     LIST = "list"
     PAIRS = "pairs"
     PROGRAMS = "programs"  # pairs on the command line; in daemon.json objects with a path
+    LIMITS = "limits"  # pairs on the command line; in daemon.json objects with Soft and Hard
     NUMBER = "number"
     SECONDS = "seconds"
     VERSION = "version"
+
+
+#: What may be given more than once.
+MANY = (Kind.LIST, Kind.PAIRS, Kind.PROGRAMS, Kind.LIMITS)
 
 
 @attrs.frozen
@@ -79,7 +86,7 @@ def _option(
             "metavar": metavar or kind.value.upper(),
         }
     }
-    if kind in (Kind.LIST, Kind.PAIRS, Kind.PROGRAMS):
+    if kind in MANY:
         return attrs.field(default=(), converter=tuple, metadata=metadata)
     if factory is not None:
         return attrs.field(factory=factory, metadata=metadata)
@@ -211,6 +218,30 @@ class Settings:
         key="log-opts",
         metavar="NAME=VALUE",
     )
+    default_ulimits: tuple[str, ...] = _option(
+        Kind.LIMITS,
+        "default-ulimit",
+        "Limit of containers that have none of this name",
+        key="default-ulimits",
+        metavar="NAME=SOFT[:HARD]",
+    )
+    default_shm_size: str = _option(
+        Kind.TEXT,
+        "default-shm-size",
+        "Size of /dev/shm in containers that say none",
+        default="64M",
+        metavar="SIZE",
+    )
+    default_ipc_mode: str = _option(
+        Kind.TEXT,
+        "default-ipc-mode",
+        "IPC mode of containers that choose none: private or shareable",
+        default="private",
+        metavar="MODE",
+    )
+    init: bool = _option(
+        Kind.FLAG, "init", "Run an init program in containers that do not say whether"
+    )
     insecure_registries: tuple[str, ...] = _option(
         Kind.LIST,
         "insecure-registry",
@@ -300,6 +331,15 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         """Check what no single value shows; raises `InvalidParameter`."""
+        try:
+            ContainerDefaults.parse(
+                self.default_ulimits,
+                self.default_shm_size,
+                self.default_ipc_mode,
+                init=self.init,
+            )
+        except Malformed as malformed:
+            raise InvalidParameter(malformed.message) from malformed
         if not 0 < self.backlog <= 2**31 - 1:
             raise InvalidParameter(f"invalid backlog {self.backlog}: want 1 or more")
         if not 0 <= self.events_history <= 10_000_000:

@@ -12,7 +12,7 @@ from twisted.python import usage
 from dockerapi._version import __version__
 from dockerapi.configfile import read_config_file
 from dockerapi.engine.errors import EngineError, InvalidParameter
-from dockerapi.settings import Kind, Option, Settings, convert, options
+from dockerapi.settings import MANY, Kind, Option, Settings, convert, options
 
 
 class Options(usage.Options):
@@ -108,7 +108,7 @@ def _adder(option: Option) -> Callable[[Options, str], None]:
             raise usage.UsageError(
                 f"invalid argument {value!r} for --{option.name}: {error}"
             ) from None
-        if option.kind in (Kind.LIST, Kind.PAIRS, Kind.PROGRAMS):
+        if option.kind in MANY:
             converted = (*self.given.get(option.field, ()), converted)
         self.given[option.field] = converted
 

@@ -50,12 +50,17 @@ class ConfigFileTests(SynchronousTestCase):
             "default-runtime": "crun",
             "shutdown-timeout": 5,
             "min-api-version": "1.12",
+            "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}},
+            "default-shm-size": "1m",
+            "default-ipc-mode": "shareable",
+            "init": True,
         }
         found = self.read(json.dumps(document))
         self.assertEqual(found["hosts"], ["unix:///a", "tcp://127.0.0.1:2376"])
         self.assertEqual(found["dns_opts"], ["ndots:1"])
         self.assertEqual(found["shutdown_timeout"], 5.0)
         self.assertEqual(found["min_api_version"], Version(1, 12))
+        self.assertEqual(found["default_ulimits"], ("nofile=1:2",))
         self.assertEqual(len(found), len(document))
 
     def test_nothing_is_nothing(self) -> None:

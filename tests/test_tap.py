@@ -59,12 +59,14 @@ class OptionsTests(SynchronousTestCase):
             Kind.SECONDS: "1.5",
             Kind.VERSION: "1.30",
             Kind.TEXT: "unix://x",
+            Kind.LIMITS: "nofile=1:2",
         }
+        special = {"default-shm-size": "1m", "default-ipc-mode": "shareable"}
         for option in options():
             if option.kind is Kind.FLAG:
                 self.assertTrue(getattr(self.parse(f"--{option.name}"), option.field))
                 continue
-            value = values.get(option.kind, "a")
+            value = special.get(option.name) or values.get(option.kind, "a")
             self.assertNotEqual(
                 getattr(self.parse(f"--{option.name}", value), option.field), option.default
             )
@@ -91,6 +93,8 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("shutdown-timeout", self.refused("--shutdown-timeout", "-1"))
         self.assertIn("idle-exit", self.refused("--idle-exit", "nan"))
         self.assertIn("invalid engine foo", self.refused("--engine", "foo"))
+        self.assertIn("invalid ulimit", self.refused("--default-ulimit", "odd=1"))
+        self.assertIn("invalid size", self.refused("--default-shm-size", "much"))
         self.assertIn("nope", self.refused("--nope"))
 
     def test_configuration_file(self) -> None:

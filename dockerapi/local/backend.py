@@ -40,6 +40,7 @@ from dockerapi.local.store import Store
 from dockerapi.local.system import Counts, System, SystemSettings
 from dockerapi.local.volumes.service import Volumes
 from dockerapi.model.containers import LogConfig
+from dockerapi.model.defaults import ContainerDefaults
 
 _DEFAULT_ROOT = "/var/lib/dockerapi"
 
@@ -57,6 +58,10 @@ class LocalSettings:
     bip: str = ""
     log_driver: str = "json-file"
     log_opts: tuple[str, ...] = ()
+    default_ulimits: tuple[str, ...] = ()
+    default_shm_size: str = "64M"
+    default_ipc_mode: str = "private"
+    init: bool = False
     dns: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -68,6 +73,13 @@ class LocalSettings:
     def runtime_programs(self) -> Mapping[str, str]:
         """The further runtimes: programs by name."""
         return {name: path for name, _, path in (one.partition("=") for one in self.runtimes)}
+
+    @property
+    def defaults(self) -> ContainerDefaults:
+        """What containers have that do not say otherwise."""
+        return ContainerDefaults.parse(
+            self.default_ulimits, self.default_shm_size, self.default_ipc_mode, init=self.init
+        )
 
     @property
     def log(self) -> LogConfig:
@@ -125,6 +137,7 @@ class LocalBackend:
                 runtimes=settings.runtime_programs,
                 dns=Dns(settings.dns, settings.dns_search, settings.dns_opts),
                 log=settings.log,
+                defaults=settings.defaults,
             ),
             reactor,
         )

@@ -57,6 +57,7 @@ from dockerapi.model.container_requests import (
 )
 from dockerapi.model.containers import HostConfig, LogConfig
 from dockerapi.model.createversions import version_warnings
+from dockerapi.model.defaults import ContainerDefaults
 from dockerapi.model.moments import parse_until
 from dockerapi.wire.duplex import Sink
 
@@ -78,6 +79,7 @@ class Operations:
         networks: Networks,
         volumes: VolumeMounts,
         log: LogConfig,
+        defaults: ContainerDefaults,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
@@ -87,6 +89,7 @@ class Operations:
         self._control = control
         self._listing = listing
         self._log = log
+        self._defaults = defaults
         self._sizes = sizes
         self._inspection = Inspection(registry, places, sizes)
         self._images = images
@@ -124,6 +127,8 @@ class Operations:
             raise InvalidParameter(empty if request.is_empty else "no command specified")
         host = request.body.host_config = request.body.host_config or HostConfig()
         host.log_config = with_default(host.log_config, self._log)
+        host.ipc_mode = host.ipc_mode or self._defaults.ipc_mode
+        host.shm_size = host.shm_size or self._defaults.shm_size
         if self._toolbox.tools is not None:
             runtimes = self._toolbox.tools.runtimes
             host.runtime = runtimes.choose(host.runtime, request.body.runtime)

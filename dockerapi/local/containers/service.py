@@ -47,6 +47,7 @@ from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
 from dockerapi.model.containers import LogConfig
+from dockerapi.model.defaults import ContainerDefaults
 
 
 @attrs.frozen
@@ -57,7 +58,8 @@ class ContainerSettings:
     :ivar runtimes: further runtimes, programs by name.
     :ivar init_path: the program for `Init`; empty for the one that is installed.
     :ivar dns: what containers have in resolv.conf that say nothing about it.
-    :ivar log: the log driver of those that choose none, and its options.
+    :ivar log: the log driver of those that choose none, and its options; `defaults` what else
+        containers have that say nothing.
     """
 
     default_runtime: str = ""
@@ -65,6 +67,7 @@ class ContainerSettings:
     init_path: str = ""
     dns: Dns = attrs.field(factory=Dns)
     log: LogConfig = attrs.field(factory=LogConfig)
+    defaults: ContainerDefaults = attrs.field(factory=ContainerDefaults)
 
 
 class Containers:
@@ -124,6 +127,7 @@ class Containers:
             networks,
             mounts,
             settings.log,
+            settings.defaults,
         )
         self._stats = Stats(self.registry, reactor)
         self._updates = Updates(self.registry, self.ledger, self.toolbox)
@@ -152,7 +156,10 @@ class Containers:
             self._runtimes = runtimes
             await runtimes.start(self._settings.default_runtime)
             host = Host(
-                find_init(self._settings.init_path), cgroup_support().unified, self._settings.dns
+                find_init(self._settings.init_path),
+                cgroup_support().unified,
+                self._settings.dns,
+                self._settings.defaults,
             )
             self.toolbox.tools = Tools(runtimes, conmon, host)
         except EngineError as error:

@@ -38,6 +38,7 @@ from dockerapi.local.containers.runtime.users import resolve_user
 from dockerapi.local.containers.security.workdir import check_running_workdir
 from dockerapi.local.host.pidfd import open_process
 from dockerapi.local.host.threads import in_thread
+from dockerapi.model.defaults import ContainerDefaults
 
 #: crun's words where a working directory cannot be entered.
 _CRUN_CHDIR = re.compile(r"^chdir (?:to )?`(.*)`: (.*)$")
@@ -96,7 +97,7 @@ class ExecProcesses:
     ) -> None:
         try:
             await settled(found.container, self._clock)
-            process = await in_thread(self._describe, found, size)
+            process = await in_thread(self._describe, found, size, tools.host.defaults)
             running = await self._launch(found, process, tools, attached=attached)
             self._begun(found, running)
         except CancelledError:
@@ -193,7 +194,9 @@ class ExecProcesses:
         if found.id in found.container.exec_ids:
             found.container.exec_ids.remove(found.id)
 
-    def _describe(self, found: Exec, size: tuple[int, int] | None) -> dict[str, Any]:
+    def _describe(
+        self, found: Exec, size: tuple[int, int] | None, defaults: ContainerDefaults
+    ) -> dict[str, Any]:
         """Return the OCI process of an exec; blocks for small files."""
         container, config = found.container, found.config
         root = self._places.directories(container).merged
@@ -206,7 +209,7 @@ class ExecProcesses:
             host = msgspec.structs.replace(host, privileged=True)
         user = resolve_user(root, config.user or container.config.user, host.group_add or ())
         variables = merge_environment(environment(container, tty=config.tty), config.env or ())
-        process = process_spec(host, user, found.command, variables, workdir)
+        process = process_spec(host, user, found.command, variables, workdir, defaults.ulimits)
         process["terminal"] = config.tty
         if config.tty and size:
             process["consoleSize"] = {"height": size[0], "width": size[1]}

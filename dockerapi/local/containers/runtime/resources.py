@@ -7,7 +7,7 @@ texts as dockerd's. Rule: what the host's cgroups cannot limit is told as a warn
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.runtime.blockio import block_spec, check_blocks, unsupported_weights
-from dockerapi.model.containers import HostConfig
+from dockerapi.model.containers import HostConfig, Ulimit
 
 _LEAST_MEMORY = 6 * 1024 * 1024
 _PERIOD = 100_000
@@ -301,8 +301,10 @@ def resources_spec(host: HostConfig) -> dict[str, Any]:
     return resources
 
 
-def rlimits(host: HostConfig) -> list[dict[str, Any]]:
-    """Return the OCI process's ``rlimits``."""
+def rlimits(host: HostConfig, defaults: Iterable[Ulimit]) -> list[dict[str, Any]]:
+    """Return the OCI process's ``rlimits``: those of `host`, and `defaults` for the others."""
+    given = list(host.ulimits or ())
+    names = {limit.name.lower() for limit in given}
 
     def unsigned(value: int) -> int:
         return value & (2**64 - 1)
@@ -313,7 +315,7 @@ def rlimits(host: HostConfig) -> list[dict[str, Any]]:
             "soft": unsigned(limit.soft),
             "hard": unsigned(limit.hard),
         }
-        for limit in host.ulimits or ()
+        for limit in (*given, *(one for one in defaults if one.name not in names))
     ]
 
 

@@ -33,6 +33,7 @@ from dockerapi.local.layout import Layout
 from dockerapi.local.networks.files import hostname_text, hosts_text, is_stub, resolv_text
 from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.model.containers import HostConfig
+from dockerapi.model.defaults import ContainerDefaults
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 #: Where systemd-resolved writes the servers that it asks.
@@ -117,11 +118,15 @@ class Dns:
 
 @attrs.frozen
 class Host:
-    """What of the host a start needs to know: init program, kind of cgroups, names' servers."""
+    """What of the host a start needs to know: init program, kind of cgroups, names' servers.
+
+    :ivar defaults: what containers have that do not say otherwise.
+    """
 
     init: str | None
     unified: bool
     dns: Dns = attrs.field(factory=Dns)
+    defaults: ContainerDefaults = attrs.field(factory=ContainerDefaults)
 
 
 def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bool) -> None:
@@ -171,7 +176,7 @@ def prepare(
     _make_destinations(directories.merged, container.staged)
     devices = host_devices(options.devices or ())
     init = None
-    if options.init:
+    if host.defaults.init if options.init is None else options.init:
         if host.init is None:
             raise EngineError("no init program is installed: install tini or catatonit")
         init = host.init
@@ -185,6 +190,7 @@ def prepare(
         init=init,
         unified=host.unified,
         joined=joined,
+        ulimits=host.defaults.ulimits,
     )
 
 

@@ -26,7 +26,7 @@ from dockerapi.local.containers.security.devices import device_rules
 from dockerapi.local.containers.security.options import SecurityOptions
 from dockerapi.local.containers.security.profiles import custom_profile
 from dockerapi.local.containers.security.seccomp import default_profile
-from dockerapi.model.containers import HostConfig, as_words
+from dockerapi.model.containers import HostConfig, Ulimit, as_words
 
 #: `PATH` where neither image nor client say otherwise.
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -50,6 +50,7 @@ class Root:
     :ivar init: the program on the host that becomes its first process, or None.
     :ivar unified: whether the host has cgroups v2 alone.
     :ivar joined: namespaces of other containers that it joins.
+    :ivar ulimits: limits of its processes that it says nothing of itself.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Root:
     init: str | None = None
     unified: bool = False
     joined: Joined = attrs.field(factory=Joined)
+    ulimits: Sequence[Ulimit] = ()
 
 
 def runtime_spec(container: Container, root: Root) -> dict[str, Any]:
@@ -93,11 +95,16 @@ def granted_capabilities(host: HostConfig) -> list[str]:
 
 
 def process_spec(
-    host: HostConfig, user: User, arguments: Sequence[str], environment: Sequence[str], cwd: str
+    host: HostConfig,
+    user: User,
+    arguments: Sequence[str],
+    environment: Sequence[str],
+    cwd: str,
+    ulimits: Sequence[Ulimit],
 ) -> dict[str, Any]:
     """Return the OCI process that a container of `host`, or an exec in it, runs.
 
-    The terminal is its caller's to add.
+    `ulimits` are those that it has where `host` has none. The terminal is its caller's to add.
     """
     granted = granted_capabilities(host)
     # Others than root get theirs by execve(2) alone.
@@ -110,7 +117,7 @@ def process_spec(
         "capabilities": {"bounding": granted, "effective": held, "permitted": held},
         "noNewPrivileges": SecurityOptions.parse(host.security_opt or ()).no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
-        "rlimits": rlimits(host),
+        "rlimits": rlimits(host, ulimits),
         **({"apparmorProfile": profile} if (profile := profile_of(host)) else {}),
     }
 
@@ -157,6 +164,7 @@ def _process(container: Container, root: Root) -> dict[str, Any]:
         arguments,
         environment(container, tty=config.tty),
         config.working_dir or "/",
+        root.ulimits,
     )
     process["terminal"] = config.tty
     height, width = [*host.console_size, 0, 0][:2]

@@ -13,6 +13,8 @@ BIND, TMPFS, VOLUME, IMAGE = "bind", "tmpfs", "volume", "image"
 _PRIVATE = "rprivate"
 #: Where mounts beneath one are seen, as in mount(8).
 PROPAGATIONS = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
+#: A tmpfs may have these besides.
+TMPFS_PROPAGATIONS = PROPAGATIONS | {"unbindable", "runbindable"}
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +69,7 @@ class MountPoint:
             # crun takes a recursive propagation for a recursive bind.
             propagation = propagation.removeprefix("r")
         # The last one counts; a tmpfs has its own among its options.
-        own = [] if PROPAGATIONS.intersection(self.options) else [propagation]
+        own = [] if TMPFS_PROPAGATIONS.intersection(self.options) else [propagation]
         return {
             "destination": self.destination,
             "type": TMPFS if tmpfs else BIND,

@@ -6,7 +6,7 @@ Source: the specification's `Tmpfs` and `TmpfsOptions`; texts as dockerd's. Rule
 from __future__ import annotations
 
 from dockerapi.engine.errors import InvalidParameter
-from dockerapi.local.containers.mounts.point import PROPAGATIONS
+from dockerapi.local.containers.mounts.point import TMPFS_PROPAGATIONS
 from dockerapi.model.containers import TmpfsOptions
 
 #: Options of a tmpfs that stand for themselves, and what each takes the place of.
@@ -40,7 +40,7 @@ def tmpfs_options(text: str) -> tuple[str, ...]:
     given = [word for word in text.split(",") if word]
     for word in given:
         name, equals, _ = word.partition("=")
-        if not (name in _VALUES if equals else name in _FLAGS or name in PROPAGATIONS):
+        if not (name in _VALUES if equals else name in _FLAGS or name in TMPFS_PROPAGATIONS):
             # dockerd shows the list of its parts.
             parts = " ".join(f'"{part}"' for part in word.split("=", 1))
             raise InvalidParameter(f"invalid tmpfs option [{parts}]")

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.mounts.parsing import parse_mounts
-from dockerapi.local.containers.mounts.point import PROPAGATIONS
+from dockerapi.local.containers.mounts.point import TMPFS_PROPAGATIONS
 from dockerapi.local.containers.mounts.tmpfs import tmpfs_options
 from dockerapi.model.containers import HostConfig
 
@@ -17,10 +17,15 @@ class TmpfsOptionsTests(SynchronousTestCase):
         self.assertEqual(tmpfs_options("exec,size=1m"), ("nosuid", "nodev", "exec", "size=1m"))
 
     def test_where_mounts_beneath_it_are_seen(self) -> None:
-        for text, propagation in (("", "rprivate"), ("shared", "shared"), ("ro,rslave", "rslave")):
+        for text, propagation in (
+            ("", "rprivate"),
+            ("shared", "shared"),
+            ("ro,rslave", "rslave"),
+            ("unbindable", "unbindable"),
+        ):
             (request,) = parse_mounts(HostConfig(tmpfs={"/tmp": text}))
             options = request.point.to_spec()["options"]
-            self.assertEqual([one for one in options if one in PROPAGATIONS], [propagation])
+            self.assertEqual([one for one in options if one in TMPFS_PROPAGATIONS], [propagation])
 
     def test_what_is_none_is_shown_in_its_parts(self) -> None:
         for text, shown in (("1m", '["1m"]'), ("a=b=c", '["a" "b=c"]'), ("size", '["size"]')):

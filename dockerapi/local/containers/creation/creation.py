@@ -96,6 +96,10 @@ def new_container(
         check_workdir(config.working_dir, config.working_dir)
     host, warnings = adapt_resources(host, support)
     host = _with_defaults(host, support)
+    host.console_size = [*host.console_size, 0, 0][:2]
+    for field in ("cap_add", "cap_drop"):
+        words = getattr(host, field)
+        setattr(host, field, words if words is None else as_words(words))
     config.exposed_ports = exposed_with_bindings(config, host)
     config.mac_address = checked_mac(request.body, version)
     if not config.hostname:
@@ -134,6 +138,9 @@ def merge_config(body: CreateBody, image: Mapping[str, Any]) -> ContainerConfig:
         command = command or list(defaults.get("Cmd") or ())
         if config.entrypoint is None:
             config.entrypoint = list(defaults.get("Entrypoint") or ()) or None
+    if entrypoint:
+        # A text is shown as a list of one.
+        config.entrypoint = entrypoint
     if reset:
         config.entrypoint = None
     config.cmd = command or None
@@ -209,6 +216,12 @@ def _check_health(health: Healthcheck) -> None:
 
 def _check_policy(host: HostConfig) -> None:
     check_policy(host.restart_policy)
+    for part in host.console_size:
+        if part < 0:
+            raise InvalidParameter(
+                f"invalid JSON: json: cannot unmarshal number {part} into "
+                ".HostConfig.ConsoleSize of type uint"
+            )
     if host.auto_remove and host.restart_policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
     check_options(host.log_config)

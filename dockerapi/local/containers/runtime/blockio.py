@@ -32,13 +32,20 @@ _NO_WEIGHTS = (
 
 
 def check_blocks(host: HostConfig) -> None:
-    """Raise `InvalidParameter` for weights that there are not."""
+    """Raise `InvalidParameter` for weights and rates that there are not."""
     weights = (host.blkio_weight, *(one.weight for one in host.blkio_weight_device or ()))
     for weight in weights:
         if weight and not _LEAST_WEIGHT <= weight <= _MOST_WEIGHT:
             raise InvalidParameter(
                 f"Range of blkio weight is from {_LEAST_WEIGHT} to {_MOST_WEIGHT}"
             )
+    for name in _THROTTLES:
+        for throttle in getattr(host, name) or ():
+            if throttle.rate < 0:
+                raise InvalidParameter(
+                    f"invalid JSON: json: cannot unmarshal number {throttle.rate} into "
+                    "Go struct field .Rate of type uint64"
+                )
 
 
 def unsupported_weights(host: HostConfig) -> tuple[dict[str, Any], list[str]]:

@@ -118,6 +118,9 @@ def _time(nanoseconds: int) -> str:
 def config_document(config: ContainerConfig) -> dict[str, Any]:
     """Return the specification's `ContainerConfig`, without what dockerd leaves out."""
     document = _without_empty(to_api(config), _OMITTED_CONFIG)
+    if config.stop_timeout is not None:
+        # 0 is no default: it says not to wait.
+        document["StopTimeout"] = config.stop_timeout
     if config.healthcheck is not None:
         health = document["Healthcheck"]
         document["Healthcheck"] = {name: value for name, value in health.items() if value}
@@ -164,6 +167,8 @@ def network_document(container: Container) -> dict[str, Any]:
 def networks_document(container: Container) -> dict[str, Any]:
     """Return the specification's `EndpointSettings` by network; empty ones while it is down."""
     sandbox, wanted = container.sandbox, container.endpoints
+    if container.config.network_disabled:
+        return {}
     if sandbox is not None:
         return {
             endpoint.network: _endpoint(

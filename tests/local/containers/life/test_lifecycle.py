@@ -196,6 +196,29 @@ class LifecycleTests(RigCase):
         message = await self.assertRaisesAsync(NotFound, self.rig.job("ContainerInspect", identity))
         self.assertEqual(message, f"No such container: {identity}")
 
+    async def test_what_inspect_tells_of_what_clients_write(self) -> None:
+        host = {"CapAdd": "CHOWN", "CapDrop": None, "ConsoleSize": [5]}
+        body = {"Image": "busybox", "Entrypoint": "true", "StopTimeout": 0, "HostConfig": host}
+        made = await self.rig.job("ContainerCreate", body={**body, "NetworkDisabled": True})
+        await self.rig.job("ContainerStart", made["Id"])
+        await self.rig.job("ContainerWait", made["Id"])
+        document = await self.rig.job("ContainerInspect", made["Id"])
+        config, host = document["Config"], document["HostConfig"]
+        self.assertEqual((config["Entrypoint"], config["StopTimeout"]), (["true"], 0))
+        self.assertEqual((host["CapAdd"], host["CapDrop"]), (["CHOWN"], None))
+        self.assertEqual(host["ConsoleSize"], [5, 0])
+        self.assertEqual(document["NetworkSettings"]["Networks"], {})
+
+    async def test_numbers_that_have_no_sign(self) -> None:
+        for host in (
+            {"ConsoleSize": [-1, 2]},
+            {"BlkioDeviceWriteBps": [{"Path": "/dev/null", "Rate": -1}]},
+        ):
+            body = {"Image": "busybox", "HostConfig": host}
+            making = self.rig.make_job("ContainerCreate", body=body).run()
+            error = await self.assertFailure(making, InvalidParameter)
+            self.assertIn("cannot unmarshal number -1", error.message)
+
     async def test_what_names_no_image(self) -> None:
         for body, words in (
             ({}, "config cannot be empty in order to create a container"),

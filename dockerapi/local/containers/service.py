@@ -23,6 +23,7 @@ from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.life.cleaning import Cleaner
 from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.life.lifecycle import Lifecycle
+from dockerapi.local.containers.life.order import Order
 from dockerapi.local.containers.life.reconcile import Reconciliation
 from dockerapi.local.containers.life.starting import Starter
 from dockerapi.local.containers.life.updates import Updates
@@ -109,7 +110,8 @@ class Containers:
         cleaner = Cleaner(self.toolbox, self.places, networks, mounts)
         self.roots = Roots(self.places, volumes)
         cleaner.root_in_use = self.roots.in_use
-        self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, reactor)
+        order = Order(self.registry, reactor)
+        self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, order, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox, reactor)
         self.sizes = ContainerSizes(self.places)
         self.listing = Listing(self.registry, self.sizes, images)
@@ -184,7 +186,7 @@ class Containers:
             if container.state.started_at:
                 network = self._networks.find(container.host_config.network_mode)
                 container.network_id = network.id if network is not None else ""
-            await self.lifecycle.resume(container)
+        await self.lifecycle.resume(tuple(self.registry))
 
     async def stop(self) -> None:
         """Let go of containers, which run on."""

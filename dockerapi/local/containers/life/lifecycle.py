@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import attrs
@@ -22,6 +22,7 @@ from dockerapi.engine.events import Event
 from dockerapi.local.containers.container import Container, Exit, State, Status
 from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.cleaning import Cleaner
+from dockerapi.local.containers.life.order import Order
 from dockerapi.local.containers.life.restarting import Restarter, wants_restart
 from dockerapi.local.containers.life.running import Running
 from dockerapi.local.containers.life.settling import listening
@@ -47,13 +48,19 @@ class Lifecycle:
     log = Logger()
 
     def __init__(
-        self, ledger: Ledger, starter: Starter, cleaner: Cleaner, clock: IReactorTime
+        self,
+        ledger: Ledger,
+        starter: Starter,
+        cleaner: Cleaner,
+        order: Order,
+        clock: IReactorTime,
     ) -> None:
         self.runs: Callable[[Container], None] = lambda _: None
         self.let_go: Callable[[Container], None] = lambda _: None
         self._ledger = ledger
         self._starter = starter
         self._cleaner = cleaner
+        self._order = order
         self._clock = clock
         self._closing = False
         self._restarter = Restarter(
@@ -229,7 +236,14 @@ class Lifecycle:
             self.log.failure("the container {id} was not let go", id=container.id)
 
     async def _restart(self, container: Container) -> None:
-        """Start a container whose policy says so."""
+        """Start a container whose policy says so, after those that it needs."""
+        await self._order.wait(container)
+        try:
+            await self._restart_now(container)
+        finally:
+            self._order.tell(container)
+
+    async def _restart_now(self, container: Container) -> None:
         async with container.lock:
             if self._closing or not _waits(container):
                 return
@@ -267,19 +281,23 @@ class Lifecycle:
             self._ledger.accept(container, state)
         container.tell_exit(Exit(container.state.exit_code))
 
-    async def resume(self, container: Container) -> None:
-        """Start a container again if its policy wants it running when the server starts."""
-        state = container.state
-        policy = container.host_config.restart_policy
-        if state.status is Status.EXITED and wants_restart(policy, state):
-            await self._ledger.save(container, moved(state, Status.RESTARTING))
-        if _waits(container):
-            self._restarter.schedule(container, 0.0)
+    async def resume(self, containers: Sequence[Container]) -> None:
+        """Start those again whose policies want them running when the server starts."""
+        for container in containers:
+            state = container.state
+            policy = container.host_config.restart_policy
+            if state.status is Status.EXITED and wants_restart(policy, state):
+                await self._ledger.save(container, moved(state, Status.RESTARTING))
+        # Who needs another one knows now that it is to start.
+        for container in containers:
+            if _waits(container):
+                self._restarter.schedule(container, 0.0)
 
     def close(self) -> None:
         """From now on let policies start nothing again: the server is about to stop."""
         self._closing = True
         self._restarter.stop()
+        self._order.close()
 
     async def remove(self, container: Container) -> None:
         """Remove a container that does not run; its files go after the answer.

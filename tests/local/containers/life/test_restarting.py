@@ -6,12 +6,14 @@ import errno
 import os
 import signal
 
+import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.life.order import PATIENCE, Order
 from dockerapi.local.containers.life.starting import Started
 from tests.local.containers.support import RigCase
 
@@ -156,6 +158,46 @@ class RestartTests(RigCase):
         found = {one.name: one for one in self.rig.containers.registry}
         await until(lambda: found["aa"].state.running and found["bb"].state.running)
         self.assertEqual(found["cc"].state.status, Status.EXITED)
+
+    async def test_what_others_need_starts_before_them(self) -> None:
+        always = {"RestartPolicy": {"Name": "always"}}
+        bridged = {**always, "NetworkMode": "bridge"}
+        for name, host in (
+            ("db", bridged),
+            ("web", {**bridged, "Links": ["db"]}),
+            ("beside", {**always, "NetworkMode": "container:web"}),
+            ("joined", {**always, "PidMode": "container:beside"}),
+        ):
+            await self.rig.create("sleep", "1000", name=name, host=host, StopTimeout=0)
+            await self.rig.job("ContainerStart", name)
+        await self.rig.containers.stop_all()
+        await self.rig.stop()
+        await self.rig.start()
+        found = list(self.rig.containers.registry)
+        await until(lambda: not any(one.state.status is Status.RESTARTING for one in found))
+        states = {one.name: (one.state.status, one.state.error) for one in found}
+        self.assertEqual(set(states.values()), {(Status.RUNNING, "")}, states)
+
+    async def test_nobody_waits_for_ever(self) -> None:
+        await self.rig.create("true", name="db")
+        await self.rig.create("true", name="web", host={"IpcMode": "container:db"})
+        db, web = (self.rig.containers.registry.get(name) for name in ("db", "web"))
+        clock = Clock()
+        order = Order(self.rig.containers.registry, clock)
+        await order.wait(web)
+        db.state = attrs.evolve(db.state, status=Status.RESTARTING)
+        for let_go in (
+            lambda: clock.advance(PATIENCE),
+            lambda: order.tell(db),
+            order.close,
+        ):
+            waiting = Deferred.fromCoroutine(order.wait(web))
+            self.assertNoResult(waiting)
+            let_go()
+            self.assertIsNone(self.successResultOf(waiting))
+        await order.wait(web)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        db.state = attrs.evolve(db.state, status=Status.CREATED)
 
     async def test_one_that_cannot_be_stopped_leaves_the_others_their_end(self) -> None:
         for name in ("aa", "bb"):

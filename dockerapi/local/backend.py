@@ -185,6 +185,7 @@ class LocalBackend:
             labels=self._settings.labels,
             insecure_registries=self._settings.insecure_registries,
             registry_mirrors=self._settings.registry_mirrors,
+            runtimes=self._settings.runtime_programs,
         )
         self._system = System(
             engine,

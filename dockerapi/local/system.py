@@ -49,7 +49,10 @@ class Counts:
 
 @attrs.frozen
 class SystemSettings:
-    """What of the settings `/info` tells."""
+    """What of the settings `/info` tells.
+
+    :ivar runtimes: the further runtimes, programs by name.
+    """
 
     data_root: str
     debug: bool = False
@@ -57,6 +60,7 @@ class SystemSettings:
     labels: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
+    runtimes: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class System:
@@ -172,7 +176,7 @@ class System:
         return {
             **_ABSENT,
             **_host_document(host),
-            **_tools_document(host.tools),
+            **_tools_document(host.tools, settings.runtimes),
             "ID": identity,
             "Name": self._name,
             "ServerVersion": __version__,
@@ -262,7 +266,7 @@ def _host_document(host: HostFacts) -> dict[str, Any]:
     }
 
 
-def _tools_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
+def _tools_document(tools: Mapping[str, Tool], runtimes: Mapping[str, str]) -> dict[str, Any]:
     """Return the members of SystemInfo about the programs that run containers."""
     init = tools["tini"] if tools["tini"].path is not None else tools["catatonit"]
     return {
@@ -270,7 +274,8 @@ def _tools_document(tools: Mapping[str, Tool]) -> dict[str, Any]:
             name: {"path": tools[name].path}
             for name in ("runc", "crun")
             if tools[name].path is not None
-        },
+        }
+        | {name: {"path": path} for name, path in runtimes.items()},
         "InitBinary": Path(init.path).name if init.path is not None else "",
         "ContainerdCommit": _commit(""),
         "RuncCommit": _commit(tools["runc"].commit),

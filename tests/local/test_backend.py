@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from unittest import skipIf
 
+import attrs
+import msgspec
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
@@ -31,6 +33,19 @@ class StopTests(TestCase):
 
     def backend(self) -> LocalBackend:
         return LocalBackend(self.settings, Engine(logging=False), reactor)
+
+    async def test_the_further_runtimes_are_told(self) -> None:
+        self.settings = attrs.evolve(self.settings, runtimes=("oci=runc", "vm=/opt/vm"))
+        engine = Engine(logging=False)
+        backend = LocalBackend(self.settings, engine, reactor)
+        backend.register(engine)
+        await backend.start()
+        engine.activation.activate()
+        answer = await engine.job("SystemInfo").run()
+        await backend.stop()
+        found = msgspec.to_builtins(answer)["Runtimes"]
+        self.assertEqual((found["oci"], found["vm"]), ({"path": "runc"}, {"path": "/opt/vm"}))
+        self.assertTrue({"runc", "crun"}.intersection(found))
 
     async def test_a_start_that_fails_half_way(self) -> None:
         (self.root / "data").mkdir()

@@ -21,8 +21,12 @@ class _Limit(msgspec.Struct, forbid_unknown_fields=True, rename="pascal"):
     name: str = ""
 
 
-class _Program(msgspec.Struct, forbid_unknown_fields=True):
+class _Program(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A runtime; tools write empty lists of arguments beside its path."""
+
     path: str
+    runtime_args: list[str] = []
+    args: list[str] = []
 
 
 _TYPES: Mapping[Kind, type] = {
@@ -95,6 +99,8 @@ def _convert(option: Option, value: Any) -> Any:
     try:
         checked: Any = msgspec.convert(value, _TYPES[option.kind])
         if option.kind is Kind.PROGRAMS:
+            if any(program.runtime_args or program.args for program in checked.values()):
+                raise ValueError("arguments of runtimes are not supported: name a script")
             return tuple(f"{name}={program.path}" for name, program in checked.items())
         if option.kind is Kind.LIMITS:
             return tuple(f"{name}={one.soft}:{one.hard}" for name, one in checked.items())

@@ -87,6 +87,17 @@ class ConfigFileTests(SynchronousTestCase):
             self.assertIn(next(iter(json.loads(text))) + ": ", self.refused(text))
         self.assertIn("min-api-version: ", self.refused('{"min-api-version": "new"}'))
 
+    def test_runtimes_as_tools_write_them(self) -> None:
+        for rest in ({}, {"runtimeArgs": []}, {"args": [], "runtimeArgs": []}):
+            text = json.dumps({"runtimes": {"nvidia": {"path": "nvidia-runtime", **rest}}})
+            self.assertEqual(self.read(text), {"runtimes": ("nvidia=nvidia-runtime",)})
+        for rest, told in (
+            ({"runtimeArgs": ["--debug"]}, "arguments of runtimes are not supported"),
+            ({"runtimeType": "io.x"}, "runtimeType"),
+        ):
+            text = json.dumps({"runtimes": {"one": {"path": "x", **rest}}})
+            self.assertIn(told, self.refused(text))
+
     def test_refuses_what_is_no_json_object(self) -> None:
         for text in (
             "[]",

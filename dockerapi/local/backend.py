@@ -28,7 +28,7 @@ from dockerapi.local.containers.service import Containers, ContainerSettings
 from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.local.datausage import DataUsage
 from dockerapi.local.event_stream import EventStreams
-from dockerapi.local.host.overlay import can_be_upper
+from dockerapi.local.host.probe import filesystem_of
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.service import Images
 from dockerapi.local.journal import Journal
@@ -244,16 +244,14 @@ class LocalBackend:
             self._logs.take_up(container, self.containers.places.watch(container))
 
     async def _check_file_system(self) -> None:
-        """Raise `EngineError` where no container could have a layer of its own."""
-        try:
-            fit = await in_thread(can_be_upper, self._layout.tmp)
-        except OSError:
-            return  # Nothing can be mounted: all but containers works, and they tell why.
-        if not fit:
+        """Raise `EngineError` where no container could have a layer of its own.
+
+        The kernel takes no upper directory on another overlay, as the root of a container is.
+        """
+        if await in_thread(filesystem_of, self._layout.root) == "overlay":
             raise EngineError(
-                f"no container can be kept in the data root {self._settings.data_root}: its file "
-                "system cannot hold the upper directories of an overlay; choose another with "
-                "--data-root (in a container: a volume)"
+                f"no container can be kept in the data root {self._settings.data_root}, which is "
+                "on an overlay itself; choose another with --data-root (in a container: a volume)"
             )
 
     async def stop_all(self) -> None:

@@ -6,20 +6,12 @@ that the kernel reads, nor need escapes.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from dockerapi.local.host.syscalls import (
-    MOUNT_OPTIONS_LIMIT,
-    MountFlag,
-    UnmountFlag,
-    mount,
-    umount,
-)
+from dockerapi.local.host.syscalls import MOUNT_OPTIONS_LIMIT, MountFlag, mount
 
 _SPECIAL = frozenset(":,\\")
 
@@ -53,26 +45,6 @@ def mount_overlay(
             stack.callback(os.close, descriptor)
             named.append(f"/proc/self/fd/{descriptor}")
         mount("overlay", target, "overlay", flags, _options(named, upper, work, volatile))
-
-
-def can_be_upper(directory: Path) -> bool:
-    """Tell whether the kernel takes upper directories on the file system of `directory`.
-
-    It does not on another overlay, as containers and live systems have it for their root, nor on
-    most network file systems. Blocks for about 1 ms. Raises OSError where nothing can be mounted.
-    """
-    with TemporaryDirectory(dir=directory) as made:
-        lower, upper, work, target = (Path(made, name) for name in ("l", "u", "w", "m"))
-        for path in (lower, upper, work, target):
-            path.mkdir()
-        try:
-            mount_overlay(target, [lower], upper, work)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            return False
-        umount(target, UnmountFlag.DETACH)
-        return True
 
 
 def _options(lower: Sequence[str], upper: Path | None, work: Path | None, volatile: bool) -> str:

@@ -128,7 +128,7 @@ def _facts(data_root: Path, tools: Mapping[str, Tool]) -> HostFacts:
         cpus=os.cpu_count() or 1,
         memory=_memory(),
         cgroup_mode=mode,
-        filesystem=_filesystem(data_root),
+        filesystem=filesystem_of(data_root),
         seccomp="Seccomp:" in _read("/proc/self/status"),
         overlay=overlay,
         limits=limits,
@@ -192,8 +192,8 @@ def _os_release() -> dict[str, str]:
         return {}
 
 
-def _filesystem(path: Path) -> str:
-    """Return the type of the file system that `path` is on."""
+def filesystem_of(path: Path) -> str:
+    """Return the type of the file system that `path` is on, as `/info` writes it."""
     best, kind = "", ""
     target = str(path.resolve())
     for line in _read("/proc/self/mounts").splitlines():

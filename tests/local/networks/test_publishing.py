@@ -110,16 +110,16 @@ class ReachTests(PublishingCase):
         sandbox = await self.serve(1, request(self.outside.host))
         number, host = sandbox.ports[0].number, self.outside.host
         self.assertEqual(await self.out(lambda: talk(host, number)), b"hellobye")
-        self.assertIsNone(await in_thread(talk, "127.0.0.1", number))
+        self.assertIsNone(await in_thread(talk, "127.0.0.1", number, patience=BLOCKED))
 
     async def test_loopback_only(self) -> None:
         sandbox = await self.serve(1, request("127.0.0.1"))
         number, host = sandbox.ports[0].number, self.outside.host
         self.assertEqual(await in_thread(talk, "127.0.0.1", number), b"hellobye")
-        self.assertIsNone(await self.out(lambda: talk(host, number)))
+        self.assertIsNone(await self.out(lambda: talk(host, number, patience=BLOCKED)))
         # A neighbour sends to 127.0.0.1 by the link itself.
         await self.neighbour_of_loopback(self.outside.pin, "eth0", host)
-        self.assertIsNone(await self.out(lambda: talk("127.0.0.1", number)))
+        self.assertIsNone(await self.out(lambda: talk("127.0.0.1", number, patience=BLOCKED)))
 
     async def test_containers_do_not_reach_the_hosts_loopback(self) -> None:
         sandbox = await self.serve(1, request("127.0.0.1"))
@@ -129,7 +129,7 @@ class ReachTests(PublishingCase):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
         listening = listener.getsockname()[1]
-        self.assertIsNone(await inside(other.path, lambda: talk(gateway, number)))
+        self.assertIsNone(await inside(other.path, lambda: talk(gateway, number, patience=BLOCKED)))
         await self.neighbour_of_loopback(other.path, "eth0", gateway)
         for port in (number, listening):
             reached = await inside(other.path, lambda p=port: reaches("127.0.0.1", p))
@@ -137,8 +137,12 @@ class ReachTests(PublishingCase):
 
     async def test_not_published(self) -> None:
         sandbox = await self.serve(1, request("127.0.0.1", inside=UDP))
-        self.assertIsNone(await self.out(lambda: talk(sandbox.address, TCP.number)))
-        self.assertIsNone(await self.out(lambda: ask(sandbox.address, UDP.number)))
+        self.assertIsNone(
+            await self.out(lambda: talk(sandbox.address, TCP.number, patience=BLOCKED))
+        )
+        self.assertIsNone(
+            await self.out(lambda: ask(sandbox.address, UDP.number, patience=BLOCKED))
+        )
 
     async def neighbour_of_loopback(self, pin: Path, name: str, gateway: str) -> None:
         """Have a namespace send what is for 127.0.0.1 to `gateway`, instead of to itself."""
@@ -176,7 +180,7 @@ class IptablesTests(PublishingCase):
         self.assertEqual(await inside(sandbox.path, lambda: talk(host, number)), b"hellobye")
         local = sandbox.ports[2].number
         self.assertEqual(await in_thread(ask, "127.0.0.1", local), b"hello")
-        self.assertIsNone(await self.out(lambda: ask(host, local)))
+        self.assertIsNone(await self.out(lambda: ask(host, local, patience=BLOCKED)))
         await self.rig.networks.disconnect(identity(1))
         self.assertNotIn(f"to:{sandbox.address}", (await rules()).replace("dnat to ", "to:"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 
 from dockerapi.local.networks.namespaces import in_namespace
@@ -13,6 +14,8 @@ from tests.local.networks.support import BLOCKED
 
 TCP = Port(80)
 UDP = Port(53, "udp")
+#: How long a client waits for what is to come, in seconds; see also `BLOCKED`.
+PATIENCE = 60.0
 
 
 class Echo:
@@ -76,10 +79,12 @@ def reaches(address: str, port: int) -> bool:
     return True
 
 
-def talk(address: str, port: int, data: bytes = b"hello") -> bytes | None:
+def talk(
+    address: str, port: int, data: bytes = b"hello", patience: float = PATIENCE
+) -> bytes | None:
     """Send `data` by TCP, end the output, and return all that comes; None where it is blocked."""
     try:
-        with socket.create_connection((address, port), timeout=BLOCKED) as connection:
+        with socket.create_connection((address, port), timeout=patience) as connection:
             connection.settimeout(60)
             sender = threading.Thread(target=_send, args=(connection, data))
             sender.start()
@@ -100,14 +105,19 @@ def _send(connection: socket.socket, data: bytes) -> None:
         return
 
 
-def ask(address: str, port: int, data: bytes = b"hello") -> bytes | None:
-    """Send `data` by UDP and return the answer; None where none comes."""
+def ask(
+    address: str, port: int, data: bytes = b"hello", patience: float = PATIENCE
+) -> bytes | None:
+    """Send `data` by UDP until an answer comes, and return that; None where none comes."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    end = time.monotonic() + patience
     with socket.socket(family, socket.SOCK_DGRAM) as bound:
-        bound.settimeout(BLOCKED)
-        try:
-            bound.connect((address, port))
-            bound.send(data)
-            return bound.recv(65536)
-        except OSError:
-            return None
+        bound.settimeout(min(1.0, patience))
+        while time.monotonic() < end:
+            with suppress(OSError):
+                bound.connect((address, port))
+                bound.send(data)
+                return bound.recv(65536)
+            # Refused at once, perhaps.
+            time.sleep(0.05)
+    return None

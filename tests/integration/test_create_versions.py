@@ -60,6 +60,37 @@ class CreateVersionsTests(VersionsCase):
             self.assertEqual(told, options, version)
             self.assertEqual(host["IpcMode"], "private")
 
+    def test_mounts_that_would_be_others_at_an_older_version_are_refused(self) -> None:
+        volume = {"Type": "volume", "Source": "vol", "Target": "/v"}
+        bind = {"Type": "bind", "Source": "/etc", "Target": "/v", "ReadOnly": True}
+        force = {"ReadOnlyForceRecursive": True, "Propagation": "rprivate"}
+        for mount, known, needs in (
+            ({**volume, "VolumeOptions": {"Subpath": "x"}}, 45, "VolumeOptions.Subpath"),
+            ({**bind, "BindOptions": force}, 44, "BindOptions.ReadOnlyForceRecursive"),
+            ({"Type": "image", "Source": "busybox", "Target": "/v"}, 48, 'Mount type "Image"'),
+        ):
+            body = {"HostConfig": {"Mounts": [mount]}}
+            self.created(f"1.{known}", body)
+            older = f"1.{known - 1}"
+            status, answer, _ = self.ask(older, "/containers/create", {"Image": "busybox", **body})
+            told = f"{needs} needs API v1.{known} or newer"
+            self.assertEqual((status, answer["message"]), (400, told))
+
+    def test_what_a_client_of_its_time_finds_where_it_says_nothing(self) -> None:
+        for version, mode, size in (("1.39", "shareable", [0, 0]), ("1.42", "private", [5, 6])):
+            self.assertEqual(self.created(version, {})["HostConfig"]["IpcMode"], mode)
+            found = self.created(version, {"HostConfig": {"ConsoleSize": [5, 6]}})
+            self.assertEqual(found["HostConfig"]["ConsoleSize"], size)
+
+    def test_a_driver_of_volumes_that_mounts_do_not_have_is_warned_of_since_1_48(self) -> None:
+        volume = {"Type": "volume", "Source": "vol", "Target": "/v"}
+        own = {**volume, "VolumeOptions": {"DriverConfig": {"Name": "local"}}}
+        for version, mount, warned in (("1.47", volume, 0), ("1.48", volume, 1), ("1.48", own, 0)):
+            host = {"VolumeDriver": "local", "Mounts": [mount]}
+            body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": host}
+            status, answer, _ = self.ask(version, "/containers/create", body)
+            self.assertEqual((status, len(answer["Warnings"])), (201, warned))
+
     def test_a_mountpoint_is_made_since_1_42(self) -> None:
         source = str(self.server.directory / "made")
         options = {"CreateMountpoint": True}

@@ -26,8 +26,8 @@ from dockerapi.local.volumes.catalogue import Wanted
 from dockerapi.model.containers import BindOptions, DriverConfig, HostConfig, Mount, VolumeOptions
 from dockerapi.model.versions import NEWEST, Version
 
-#: From here on images can be mounted, and read-only mounts are so with what lies inside them.
-_IMAGES = Version(1, 48)
+#: From here on options of other kinds of mounts are refused, and read-only mounts are so with what
+#: lies inside them.
 _STRICT = Version(1, 42)
 _RECURSIVE = Version(1, 44)
 
@@ -176,7 +176,7 @@ def _destination(path: str, text: str, kind: str) -> str:
 
 def _mount(mount: Mount, version: Version) -> Request:
     """Read one of ``Mounts``."""
-    check_mount(mount, images=version >= _IMAGES, strict=version >= _STRICT)
+    check_mount(mount, strict=version >= _STRICT)
     destination = clean(mount.target)
     if mount.type == BIND:
         return Request(_bind_of(mount, destination, version))

@@ -72,14 +72,13 @@ def check_target(target: str) -> None:
         raise InvalidParameter(f"invalid mount path: '{target}' mount path must be absolute")
 
 
-def check_mount(mount: Mount, *, images: bool, strict: bool) -> None:
+def check_mount(mount: Mount, *, strict: bool) -> None:
     """Raise `InvalidParameter` for one of ``Mounts`` that can never be.
 
-    `images` tells whether images may be mounted, `strict` whether options of other kinds of mounts
-    are refused altogether.
+    `strict` tells whether options of other kinds of mounts are refused altogether.
     """
     try:
-        if mount.type not in _OPTIONS or (mount.type == "image" and not images):
+        if mount.type not in _OPTIONS:
             raise InvalidParameter("mount type unknown")
         check_target(mount.target)
         problem = next(_problems(mount, strict=strict), None)

@@ -53,6 +53,11 @@ class HealthTests(EmbeddedCase):
         self.assertIn("Health check exceeded timeout (300ms): begun", self.log()[0]["Output"])
         self.assertTrue(wait_until(lambda: self.ok("top", "box").count("sleep 77") <= 1))
 
+    def test_one_that_takes_too_long_and_says_nothing(self) -> None:
+        self.run_checked("sleep 77", "--health-timeout", "300ms")
+        self.assertTrue(wait_until(lambda: bool(self.log())))
+        self.assertEqual(self.log()[0]["Output"], "Health check exceeded timeout (300ms)")
+
     def test_none_while_it_is_paused_and_after_its_end(self) -> None:
         self.run_checked("date >> /checks")
         self.assertTrue(wait_until(lambda: self.health("box") == "healthy"))

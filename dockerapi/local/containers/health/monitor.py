@@ -75,7 +75,8 @@ class HealthMonitor:
             code, output = -1, error.message.encode()
         text = output.decode("utf-8", "replace")
         if code is None:
-            code, text = -1, f"Health check exceeded timeout ({go_duration(check.timeout)}): {text}"
+            told = f"Health check exceeded timeout ({go_duration(check.timeout)})"
+            code, text = -1, f"{told}: {text}" if text else told
         result = Result(start, time.time_ns(), code, text)
         before = container.health or Health()
         container.health = before.after(result, check, _lasting(container))

@@ -68,7 +68,12 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._pidfd = os.pidfd_open(pid)
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:
+            # Nobody can wait for it but whoever reaps orphans.
+            forget(pid)
+            raise
         self._status: int | None = None
         self._waiters: list[Deferred[int]] = []
         exit_of(self._pidfd).addCallback(self._reap)

@@ -78,21 +78,31 @@ class ContainerRequest:
 
 @attrs.frozen
 class StartRequest:
-    """ContainerStart."""
+    """ContainerStart.
+
+    :ivar host: the host configuration that it is to have from now on, as early clients send it;
+        None where it stays.
+    """
 
     container: str
+    host: HostConfig | None = None
 
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
-        """Read the request; raise `Malformed` for a configuration, as early clients sent it."""
+        """Read the request; raise `Malformed` for a configuration where there may be none."""
         length = envelope.length
         # No object that says something is shorter, and old clients send ``null``.
-        if version >= _NO_BODY_OF_START and (length is None or length > 7):
+        if length is not None and length <= 7:
+            return cls(args[0])
+        if version >= _NO_BODY_OF_START:
             raise Malformed(
                 "starting container with non-empty request body was deprecated "
                 "since API v1.22 and removed in v1.24"
             )
-        return cls(args[0])
+        received = await envelope.read_json()
+        if received.strip() in (b"", b"null"):
+            return cls(args[0])
+        return cls(args[0], decode_json(received, HostConfig))
 
 
 @attrs.frozen

@@ -97,6 +97,16 @@ class Ledger:
             apply,
         )
 
+    async def replace(self, container: Container, draft: Container) -> None:
+        """Give a container the configuration and the mounts of `draft`."""
+
+        def apply() -> None:
+            container.config, container.host_config = draft.config, draft.host_config
+            container.mounts = draft.mounts
+            self.changed()
+
+        await self._journal.commit(lambda connection: records.replace(connection, draft), [], apply)
+
     async def forget(self, container: Container, *events: Event) -> None:
         """Remove a container, whose name is free then, and tell `events` of it."""
 

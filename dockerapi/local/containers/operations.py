@@ -6,6 +6,7 @@ and shapes the answer; what a client started runs on when it leaves.
 
 from __future__ import annotations
 
+import attrs
 import msgspec
 
 from dockerapi.engine.answers import Answer, Encoded, Stream
@@ -14,12 +15,14 @@ from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, Not
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container, Exit, Status
 from dockerapi.local.containers.creation.creation import (
+    adapt_host,
     check_body,
     check_name,
     new_container,
 )
 from dockerapi.local.containers.creation.endpoints import check_endpoints
 from dockerapi.local.containers.creation.names import choose_name
+from dockerapi.local.containers.creation.networking import exposed_with_bindings
 from dockerapi.local.containers.ledger import Ledger
 from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.life.lifecycle import Lifecycle
@@ -59,6 +62,7 @@ from dockerapi.model.containers import HostConfig, LogConfig
 from dockerapi.model.createversions import version_warnings
 from dockerapi.model.defaults import ContainerDefaults
 from dockerapi.model.moments import parse_until
+from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import Sink
 
 
@@ -126,21 +130,14 @@ class Operations:
             empty = "config cannot be empty in order to create a container"
             raise InvalidParameter(empty if request.is_empty else "no command specified")
         host = request.body.host_config = request.body.host_config or HostConfig()
-        host.log_config = with_default(host.log_config, self._log)
-        host.ipc_mode = host.ipc_mode or self._defaults.ipc_mode
-        host.shm_size = host.shm_size or self._defaults.shm_size
-        if self._toolbox.tools is not None:
-            runtimes = self._toolbox.tools.runtimes
-            host.runtime = runtimes.choose(host.runtime, request.body.runtime)
+        self._complete(host, request.body.runtime)
         check_body(request.body.container_config(), host, job.version)
         check_endpoints(request.body, self._networks.find, job.version)
         await in_thread(check_sources, host)
         # Nothing is awaited from here on until the registry knows that the image is used.
         image = await self._images.resolve(request.body.image)
         image.check_platform(request.platform, request.body.image)
-        resolve_joined(host, self._registry)
-        resolve_modes(host, self._registry)
-        resolve_links(host, self._registry)
+        self._resolve(host)
         name = name or choose_name(self._registry.taken)
         container, warnings = new_container(
             request, image, name, str(job.principal), cgroup_support(), job.version
@@ -158,7 +155,46 @@ class Operations:
     async def start(self, job: Job) -> None:
         """Answer ContainerStart."""
         request = await job.request(StartRequest)
-        await self._lifecycle.start(self._registry.get(request.container))
+        container = self._registry.get(request.container)
+        if request.host is not None:
+            await self._reconfigure(container, request.host, job.version)
+        await self._lifecycle.start(container)
+
+    def _complete(self, host: HostConfig, runtime: object = "") -> None:
+        """Write into `host` what the server's options say where a client says nothing."""
+        host.log_config = with_default(host.log_config, self._log)
+        host.ipc_mode = host.ipc_mode or self._defaults.ipc_mode
+        host.shm_size = host.shm_size or self._defaults.shm_size
+        if self._toolbox.tools is not None:
+            host.runtime = self._toolbox.tools.runtimes.choose(host.runtime, runtime)
+
+    def _resolve(self, host: HostConfig) -> None:
+        """Write into `host` the ids of the containers that it names."""
+        resolve_joined(host, self._registry)
+        resolve_modes(host, self._registry)
+        resolve_links(host, self._registry)
+
+    async def _reconfigure(self, container: Container, host: HostConfig, version: Version) -> None:
+        """Give a container that does not run another host configuration, before it is started.
+
+        So early clients say it, whose create has none (removed in API 1.24).
+        """
+        self._complete(host)
+        check_body(container.config, host, version)
+        await in_thread(check_sources, host)
+        self._resolve(host)
+        host, _ = adapt_host(host, cgroup_support())
+        async with container.lock:
+            check(Operation.START, container)
+            before = container.mounts
+            config = msgspec.structs.replace(container.config)
+            config.exposed_ports = exposed_with_bindings(config, host)
+            draft = attrs.evolve(
+                container, config=config, host_config=host, mounts=(), made_volumes=[]
+            )
+            await self._volumes.revise(container, draft, parse_mounts(host, version))
+            await self._ledger.replace(container, draft)
+            await self._volumes.replaced(before, container)
 
     async def stop(self, job: Job) -> None:
         """Answer ContainerStop."""

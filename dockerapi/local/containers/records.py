@@ -49,6 +49,25 @@ def insert(connection: sqlite3.Connection, container: Container) -> None:
         )
     except sqlite3.IntegrityError:
         raise Conflict(f'the container name "/{container.name}" is already in use') from None
+    _insert_mounts(connection, container)
+
+
+def replace(connection: sqlite3.Connection, container: Container) -> None:
+    """Write the configuration and the mounts that a container has from now on."""
+    connection.execute(
+        "UPDATE containers SET config = ?, host_config = ?, generation = generation + 1"
+        " WHERE id = ?",
+        (
+            msgspec.json.encode(container.config).decode(),
+            msgspec.json.encode(container.host_config).decode(),
+            container.id,
+        ),
+    )
+    connection.execute("DELETE FROM container_mounts WHERE container = ?", (container.id,))
+    _insert_mounts(connection, container)
+
+
+def _insert_mounts(connection: sqlite3.Connection, container: Container) -> None:
     connection.executemany(
         "INSERT INTO container_mounts (container, position, volume, mount) VALUES (?, ?, ?, ?)",
         [

@@ -91,15 +91,9 @@ def new_container(
     config = merge_config(request.body, image.config)
     if not config.words():
         raise InvalidParameter("no command specified")
-    host = request.body.host_config or HostConfig()
     if config.working_dir:
         check_workdir(config.working_dir, config.working_dir)
-    host, warnings = adapt_resources(host, support)
-    host = _with_defaults(host, support)
-    host.console_size = [*host.console_size, 0, 0][:2]
-    for field in ("cap_add", "cap_drop"):
-        words = getattr(host, field)
-        setattr(host, field, words if words is None else as_words(words))
+    host, warnings = adapt_host(request.body.host_config or HostConfig(), support)
     config.exposed_ports = exposed_with_bindings(config, host)
     config.mac_address = checked_mac(request.body, version)
     if not config.hostname:
@@ -116,6 +110,17 @@ def new_container(
         endpoints=stored_endpoints(request.received),
     )
     return container, warnings + list(_ignored(container, request.body))
+
+
+def adapt_host(host: HostConfig, support: CgroupSupport) -> tuple[HostConfig, list[str]]:
+    """Return what a container keeps of a host configuration, and warnings."""
+    host, warnings = adapt_resources(host, support)
+    host = _with_defaults(host, support)
+    host.console_size = [*host.console_size, 0, 0][:2]
+    for field in ("cap_add", "cap_drop"):
+        words = getattr(host, field)
+        setattr(host, field, words if words is None else as_words(words))
+    return host, warnings
 
 
 def check_name(name: str) -> str:

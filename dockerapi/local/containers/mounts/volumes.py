@@ -8,7 +8,7 @@ container has its volumes before it is known; what a step did before it failed i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -58,6 +58,38 @@ class VolumeMounts:
             container.mounts = (*container.mounts, point)
         container.mounts = tuple(sorted(container.mounts, key=lambda point: point.depth))
         await self._fill(container)
+
+    async def revise(
+        self, container: Container, draft: Container, requests: Sequence[Request]
+    ) -> None:
+        """Give `draft`, which `container` is to become, its mounts: `requests`, over those before.
+
+        Raises as `prepare`; nothing is to be undone then.
+        """
+        before = {point.destination: point for point in container.mounts}
+        found = dict(before)
+        try:
+            for request in self._requests(draft, requests):
+                place = request.point.destination
+                fresh = request.point.type == VOLUME and not request.volume.name
+                # What has a volume that nobody named keeps it.
+                if not (fresh and place in before):
+                    found[place] = await self._resolved(draft, request)
+            draft.mounts = tuple(sorted(found.values(), key=lambda point: point.depth))
+            await self._fill(draft)
+        except BaseException:
+            draft.mounts = tuple(found.values())
+            await self._give_back(draft, draft.made_volumes, kept=_names(container))
+            raise
+
+    async def replaced(self, before: Sequence[MountPoint], container: Container) -> None:
+        """Give back the volumes that were among the mounts `before` and are not any more."""
+        volumes = [point for point in before if point.type == VOLUME]
+        kept = _names(container)
+        gone = attrs.evolve(container, mounts=tuple(volumes))
+        await self._give_back(
+            gone, [one.name for one in volumes if one.anonymous and one.name not in kept], kept=kept
+        )
 
     async def undo(self, container: Container) -> None:
         """Give back the volumes of a container that could not be made; those made for it go."""
@@ -255,9 +287,12 @@ class VolumeMounts:
         read_only = point.read_only or self._volumes.is_read_only(point.name)
         return attrs.evolve(point, source=str(source), read_only=read_only)
 
-    async def _give_back(self, container: Container, doomed: Sequence[str]) -> None:
+    async def _give_back(
+        self, container: Container, doomed: Sequence[str], kept: Collection[str] = ()
+    ) -> None:
         for name in _names(container):
-            self._volumes.release(container.id, name)
+            if name not in kept:
+                self._volumes.release(container.id, name)
         for name in dict.fromkeys(doomed):
             try:
                 await self._volumes.remove_unused(name)

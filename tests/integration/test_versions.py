@@ -112,6 +112,20 @@ class ContainerVersionsTests(VersionsCase):
         self.assertNotIn("Mounts", found)
         self.assertEqual((found["Volumes"], found["VolumesRW"]), ({"/t": "/tmp"}, {"/t": False}))
         self.assertEqual(found["Config"]["Memory"], 64 * 1024 * 1024)
+        for name, value in (("MacAddress", ""), ("NetworkDisabled", False), ("ExposedPorts", None)):
+            self.assertEqual(found["Config"][name], value)
+
+    def test_samples_and_kills_of_old(self) -> None:
+        self.ok("run", "-d", "--name", "c1", "busybox", "sleep", "1000")
+        interfaces = self.get("1.21", "/containers/c1/stats?stream=0")["networks"]
+        found = self.get("1.20", "/containers/c1/stats?stream=0")
+        self.assertNotIn("networks", found)
+        self.assertEqual(set(found["network"]), set(interfaces["eth0"]))
+        for status in (204, 204):
+            told = self.ask("1.19", "/containers/c1/kill", method="POST")
+            self.assertEqual(told[0], status, told)
+            wait_until(lambda: self.status("c1") == "exited")
+        self.assertEqual(self.ask("1.20", "/containers/c1/kill", method="POST")[0], 409)
 
     def test_paths_are_told_once_a_start_was_tried(self) -> None:
         def paths() -> set[bool]:

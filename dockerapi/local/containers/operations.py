@@ -65,6 +65,9 @@ from dockerapi.model.moments import parse_until
 from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import Sink
 
+#: From here on killing what does not run is an error.
+_KILL_TELLS = Version(1, 20)
+
 
 class Operations:
     """Handlers of the engine's jobs."""
@@ -180,6 +183,9 @@ class Operations:
         So early clients say it, whose create has none (removed in API 1.24).
         """
         self._complete(host)
+        # Nothing is shown as an empty list, as by dockerd.
+        host.dns, host.dns_options = host.dns or [], host.dns_options or []
+        host.dns_search = host.dns_search or []
         check_body(container.config, host, version)
         await in_thread(check_sources, host)
         self._resolve(host)
@@ -216,7 +222,12 @@ class Operations:
         except NotFound as missing:
             text = f"cannot kill container: {request.container}: {missing.message}"
             raise NotFound(text) from missing
-        await self._control.kill(container, request.signal)
+        try:
+            await self._control.kill(container, request.signal)
+        except Conflict:
+            # One that does not run was no error once.
+            if job.version >= _KILL_TELLS or container.state.running:
+                raise
 
     async def pause(self, job: Job) -> None:
         """Answer ContainerPause."""

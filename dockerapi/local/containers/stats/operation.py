@@ -19,8 +19,10 @@ from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.stats.sample import sample
+from dockerapi.local.containers.views.older import sampled_at
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import StatsRequest
+from dockerapi.model.versions import Version
 from dockerapi.wire.duplex import Sink
 
 #: Seconds between two samples.
@@ -45,20 +47,23 @@ class Stats:
         if request.stream:
 
             async def serve(sink: Sink) -> None:
-                await self._serve(container, sink)
+                await self._serve(container, sink, job.version)
 
             return Stream(serve, "application/json")
         first = await self._sample(container, None)
-        if request.one_shot or not container.state.running:
+        if not container.state.running:
             return Encoded(_line(first))
+        if request.one_shot:
+            return Encoded(_line(sampled_at(job.version, first)))
         await deferLater(self._clock, INTERVAL)
-        return Encoded(_line(await self._sample(container, first)))
+        return Encoded(_line(sampled_at(job.version, await self._sample(container, first))))
 
-    async def _serve(self, container: Container, sink: Sink) -> None:
+    async def _serve(self, container: Container, sink: Sink, version: Version) -> None:
         before = None
         while container.id in self._registry:
             before = await self._sample(container, before)
-            await sink.write(_line(before))
+            told = sampled_at(version, before) if container.state.running else before
+            await sink.write(_line(told))
             await deferLater(self._clock, INTERVAL)
 
     async def _sample(

@@ -40,6 +40,11 @@ _SAYING_NOTHING: dict[str, Any] = {
     "SecondaryIPAddresses": None,
     "SecondaryIPv6Addresses": None,
 }
+#: What samples did not have, and what they tell of interfaces.
+_NEW_OF_SAMPLES = ("id", "name", "os_type", "networks")
+_COUNTED = tuple(
+    f"{way}_{what}" for way in ("rx", "tx") for what in ("bytes", "packets", "errors", "dropped")
+)
 #: What endpoints do not tell below `CURRENT`.
 _NEW_OF_ENDPOINTS = ("GwPriority", "DNSNames")
 
@@ -59,7 +64,13 @@ def inspected_at(version: Version, document: dict[str, Any], container: Containe
     document["HostConfig"] |= {"KernelMemory": 0, "KernelMemoryTCP": 0}
     if version < _NETWORKS_SINCE:
         del settings["Networks"]
-        document["Config"]["VolumeDriver"] = container.host_config.volume_driver
+        config = container.config
+        document["Config"] |= {
+            "MacAddress": config.mac_address,
+            "NetworkDisabled": config.network_disabled,
+            "ExposedPorts": config.exposed_ports or None,
+            "VolumeDriver": container.host_config.volume_driver,
+        }
     if version < _MOUNTS_SINCE:
         _inspected_without_mounts(document, container)
 
@@ -73,6 +84,20 @@ def _inspected_without_mounts(document: dict[str, Any], container: Container) ->
         "MemorySwap": host.memory_swap,
         "CpuShares": host.cpu_shares,
         "Cpuset": host.cpuset_cpus,
+    }
+
+
+def sampled_at(version: Version, document: dict[str, Any]) -> dict[str, Any]:
+    """Return ContainerStats' newest `document` of a container that runs as that of `version`.
+
+    Before containers had networks all their interfaces were told as one.
+    """
+    if version >= _NETWORKS_SINCE:
+        return document
+    older = {key: value for key, value in document.items() if key not in _NEW_OF_SAMPLES}
+    interfaces = document.get("networks", {}).values()
+    return older | {
+        "network": {name: sum(one.get(name, 0) for one in interfaces) for name in _COUNTED}
     }
 
 

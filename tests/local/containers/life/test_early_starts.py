@@ -43,6 +43,7 @@ class EarlyStartTests(RigCase):
         self.assertEqual(len(await self.volumes()), 1)
         document = await self.rig.job("ContainerInspect", "cc")
         self.assertEqual(document["HostConfig"]["CapAdd"], ["NET_ADMIN"])
+        self.assertEqual(document["HostConfig"]["Dns"], [])
         # All of that is kept.
         await self.rig.stop()
         await self.rig.start()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import attrs
+from msgspec import Struct
 
 from dockerapi.model.containers import ContainerConfig
 from dockerapi.model.decode import decode_json
@@ -102,6 +103,26 @@ class ArchiveRequest:
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` where it names no path."""
         return cls(args[0], _path(Query(envelope.query)))
+
+
+class _Copied(Struct, rename="pascal"):
+    resource: str = ""
+
+
+@attrs.frozen
+class CopyRequest:
+    """ContainerCopy, which `docker cp` asked for before there was ContainerArchive."""
+
+    container: str
+    path: str
+
+    @classmethod
+    async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
+        """Read the request; raise `Malformed` where it names no path."""
+        path = decode_json(await envelope.read_json(), _Copied).resource
+        if not path:
+            raise Malformed("Path cannot be empty")
+        return cls(args[0], path)
 
 
 @attrs.frozen

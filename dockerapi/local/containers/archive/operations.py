@@ -28,7 +28,13 @@ from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.containers.runtime.users import resolve_user
 from dockerapi.local.host.threads import in_thread
-from dockerapi.model.archives import ArchiveRequest, PathStat, PutArchiveRequest, within
+from dockerapi.model.archives import (
+    ArchiveRequest,
+    CopyRequest,
+    PathStat,
+    PutArchiveRequest,
+    within,
+)
 from dockerapi.model.container_requests import ContainerRequest
 from dockerapi.wire.duplex import Sink
 
@@ -51,6 +57,7 @@ class ArchiveOperations:
         engine.register("ContainerArchiveInfo", self.info)
         engine.register("ContainerArchive", self.get)
         engine.register("PutContainerArchive", self.put)
+        engine.register("ContainerCopy", self.copy)
         engine.register("ContainerExport", self.export)
         engine.register("ContainerChanges", self.changes)
 
@@ -70,16 +77,28 @@ class ArchiveOperations:
         """Answer ContainerArchive: an archive of a file or directory, written while it is made."""
         request = await job.request(ArchiveRequest)
         container = self._registry.get(request.container)
-        mounted = [point.destination for point in container.mounts]
-        child = await self._start(container, "get", [request.path, *mounted])
-        try:
-            stat = await _stat(child, request.path, request.container)
-        except BaseException:
-            child.close()
-            raise
+        child, stat = await self._read(container, request.path, request.container)
         headers = ((_HEADER, stat.header()),)
         self._ledger.publish(container, "archive-path")
         return Stream(child.serve, content_type="application/x-tar", headers=headers)
+
+    async def copy(self, job: Job) -> Answer:
+        """Answer ContainerCopy: the same archive, for clients before API 1.24."""
+        request = await job.request(CopyRequest)
+        container = self._registry.get(request.container)
+        child, _ = await self._read(container, request.path, request.container)
+        self._ledger.publish(container, "copy")
+        return Stream(child.serve, content_type="application/x-tar")
+
+    async def _read(self, container: Container, path: str, name: str) -> tuple[Child, PathStat]:
+        """Begin to read a path of a container that the client calls `name`."""
+        mounted = [point.destination for point in container.mounts]
+        child = await self._start(container, "get", [path, *mounted])
+        try:
+            return child, await _stat(child, path, name)
+        except BaseException:
+            child.close()
+            raise
 
     async def put(self, job: Job) -> Answer:
         """Answer PutContainerArchive: put the body's archive into a directory."""

@@ -178,6 +178,22 @@ class ArchiveTests(RigCase):
         (member,) = sink.members()
         self.assertEqual((member.uid, member.gid), (1000, 100))
 
+    async def test_a_copy_as_early_clients_ask_for_it(self) -> None:
+        await self.rig.create("true", name="created")
+        await self.put("created", "/tmp", ("f", {"data": b"x"}))
+        for path, names in (("/tmp/f", ["f"]), ("tmp", ["tmp", "tmp/f"])):
+            answer = await self.rig.job("ContainerCopy", "created", body={"Resource": path})
+            sink = Collected()
+            await answer.serve(sink)
+            self.assertEqual([member.name for member in sink.members()], names)
+        self.assertEqual(self.rig.actions()[-1], "copy")
+        for body, kind, told in (
+            ({"Resource": ""}, InvalidParameter, "Path cannot be empty"),
+            ({"Resource": "/no"}, NotFound, "Could not find the file /no in container created"),
+        ):
+            copying = self.rig.job("ContainerCopy", "created", body=body)
+            self.assertEqual(await self.refused(kind, copying), told)
+
     async def test_owners_stay_where_a_container_has_no_user(self) -> None:
         await self.rig.create("true", name="created")
         body = archive(("f", {"data": b"x", "uid": 2, "gid": 3}))

@@ -16,6 +16,8 @@ from dockerapi.model.envelope import Envelope
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.versions import Version
 
+#: From here on the body of a start has to be told to be JSON.
+_TYPE_TOLD = Version(1, 22)
 #: From here on a terminal's first size is taken.
 _SIZES = Version(1, 42)
 
@@ -87,7 +89,8 @@ class ExecStartRequest:
     @classmethod
     async def decode(cls, envelope: Envelope, args: Sequence[str], version: Version) -> Self:
         """Read the request; raise `Malformed` for a body that is none."""
-        body = await envelope.read_json()
+        told = version >= _TYPE_TOLD
+        body = await (envelope.read_json() if told else envelope.read())
         config = decode_json(body, ExecStartConfig) if body else ExecStartConfig()
         size = None
         if config.console_size is not None and config.tty and version >= _SIZES:

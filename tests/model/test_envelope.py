@@ -45,6 +45,14 @@ class JsonTests(TestCase):
                 await request.decode(envelope(b"{}", b"text/plain"), ["cc"], NEWEST)
             self.assertIn("unsupported Content-Type", caught.exception.message)
 
+    async def test_early_starts_of_execs_tell_no_media_type(self) -> None:
+        body = envelope(b'{"Detach":true}', b"text/plain")
+        request = await ExecStartRequest.decode(body, ["xx"], Version(1, 21))
+        self.assertTrue(request.detach)
+        with self.assertRaises(Malformed):
+            body = envelope(b'{"Detach":true}', b"text/plain")
+            await ExecStartRequest.decode(body, ["xx"], Version(1, 22))
+
     async def test_a_start_takes_no_configuration(self) -> None:
         for body in (b"", b"null", b"{}"):
             await StartRequest.decode(envelope(body), ["cc"], NEWEST)

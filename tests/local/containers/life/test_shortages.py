@@ -19,8 +19,10 @@ LIMITED = {"Memory": 16 * 1024 * 1024, "MemorySwap": 16 * 1024 * 1024}
 
 class ShortageTests(RigCase):
     async def setUp(self) -> None:
-        if not cgroup_support().memory:
-            self.skipTest("memory cannot be limited here")
+        support = cgroup_support()
+        if not (support.memory and support.swap):
+            # Without a limit of swap the whole host would run short.
+            self.skipTest("memory and swap cannot be limited here")
         await super().setUp()
 
     async def start(self, script: str) -> None:

@@ -48,7 +48,7 @@ class ProfileTests(SynchronousTestCase):
             (True, HostConfig(privileged=True, security_opt=["apparmor=mine"]), "mine"),
         ):
             self.patch(apparmor, "is_enabled", lambda enabled=enabled: enabled)
-            process = process_spec(host, user, ["true"], [], "/")
+            process = process_spec(host, user, ["true"], [], "/", ())
             self.assertEqual(process.get("apparmorProfile"), profile, (enabled, host))
 
     def test_what_is_told(self) -> None:

@@ -123,6 +123,7 @@ class HTTPChannel(Protocol):
         if self._duplex is not None:
             self._duplex.inbox.fail(words)
         self._break_off(words)
+        self.out.let_go()
 
     def _has_room(self) -> None:
         if self._exchange is None and self._duplex is None:

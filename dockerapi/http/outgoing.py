@@ -82,6 +82,10 @@ class Outgoing:
         if writer is not None:
             writer.errback(StreamAborted(reason))
 
+    def let_go(self) -> None:
+        """Tell nobody of room any more: the connection is gone, and nothing holds its parts."""
+        self._has_room = _nobody
+
     def send_alone(self, data: bytes) -> None:
         """Send `data` in a write of its own, before anything that follows."""
         self.send(data)
@@ -110,3 +114,7 @@ class Outgoing:
 
     def _cancelled(self, writer: Deferred[None]) -> None:
         self._writer = None
+
+
+def _nobody() -> None:
+    """Take a call that concerns nobody."""

@@ -544,6 +544,18 @@ class GoneTests(SynchronousTestCase):
         self.assertEqual(len(answers(connection.sent, "GET", "GET")), 2)
         self.assertTrue(connection.wire.disconnecting)
 
+    def test_what_is_gone_needs_no_garbage_collector(self) -> None:
+        """Thousands of connections a second would be kept until that comes."""
+        self.addCleanup(gc.enable)
+        gc.disable()
+        connection = Connection(dispatch=ok)
+        connection.send(get())
+        channel = weakref.ref(connection.channel)
+        connection.channel.connectionLost()
+        connection.requests.clear()
+        del connection.channel
+        self.assertIsNone(channel())
+
     def test_a_callback_that_fails_harms_no_other(self) -> None:
         connection = Connection()
         connection.send(get())

@@ -1,4 +1,6 @@
+import gc
 import json
+import weakref
 from typing import Any
 
 from hypothesis import given, settings

@@ -57,10 +57,14 @@ class WordsTests(SynchronousTestCase):
     @given(st.text(alphabet="a$ {}:-+?\\\"'", max_size=40))
     def test_any_text_ends(self, text: str) -> None:
         try:
-            expand(text, VARIABLES)
-        except Malformed:
-            pass
-        self.assertNotIn("", split(text))
+            value = expand(text, VARIABLES)
+        except Malformed as error:
+            self.assertTrue(error.message.startswith("failed to process "), error.message)
+        else:
+            self.assertLessEqual(len(value), len(text) * max(map(len, VARIABLES.values())))
+        words = split(text)
+        self.assertNotIn("", words)
+        self.assertEqual("".join(words).replace(" ", ""), text.replace(" ", ""))
 
     def test_instructions_see_the_environment(self) -> None:
         config = apply_changes(

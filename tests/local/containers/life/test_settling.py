@@ -70,6 +70,8 @@ class SettlingTests(StreamsCase):
         await self.rig.job("ContainerKill", "cx")
 
     async def test_a_program_that_never_waits_is_killed_at_once(self) -> None:
+        # Longer than a test may take.
+        self.patch(settling, "PATIENCE", 3600.0)
         await self.start(*_BUSY)
         waiting = await self.rig.wait("cx", "removed")
         await self.rig.job("ContainerKill", "cx")

@@ -17,16 +17,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dockerapi.http.answer import render_error
-from dockerapi.http.body import EMPTY, EmptyBody, Inbox
+from dockerapi.http.body import Inbox
 from dockerapi.http.connection import Caretaker
 from dockerapi.http.exchange import HTTPExchange
-from dockerapi.http.framing import ChunkedDecoder, Decoder, LengthDecoder
-from dockerapi.http.head import Head, HeadBuffer, Refused, parse
+from dockerapi.http.head import Head, Refused, parse
 from dockerapi.http.hijack import Hijacked
+from dockerapi.http.incoming import Incoming
 from dockerapi.http.interfaces import Peer
 from dockerapi.http.outgoing import Outgoing
 from dockerapi.http.peer import account_of, has_closed, peer_of, prepare_tcp
-from dockerapi.http.reading import prepare
 
 _log = Logger()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -43,20 +42,13 @@ class HTTPChannel(Protocol):
     def __init__(self, factory: Caretaker) -> None:
         self._factory = factory
         self._limits = factory.limits
-        self._input = HeadBuffer(factory.limits)
         self._account: object = None
         self._peer: Peer | None = None
         self._exchange: HTTPExchange | None = None
-        self._decoder: Decoder | None = None
-        self._body: Inbox | None = None
         self._duplex: Hijacked | None = None
-        self._expects = False
         self._advancing = False
-        self._paused = False
         self._closing = False
-        self._ended = False
         self._counted = False
-        self._drained_bytes = 0
         self._waited = 0.0
         self._requests = 0
         self._head_sent = 0.0
@@ -72,6 +64,7 @@ class HTTPChannel(Protocol):
         self._account = account_of(transport)
         if isinstance(self._account, str) and hasattr(transport, "setTcpNoDelay"):
             prepare_tcp(transport)
+        self._incoming = Incoming(transport, self._limits)
         self.out = Outgoing(transport, self._has_room)
         self.send = self.out.send
         self._factory.opened(self)
@@ -83,22 +76,23 @@ class HTTPChannel(Protocol):
         """Take what the client sent to where it belongs."""
         if self._closing:
             return
-        if self._decoder is not None:
+        incoming = self._incoming
+        if incoming.decoder is not None:
             self._waited = 0.0
             self._feed_body(data)
         elif self._duplex is not None:
             self._duplex.inbox.push(data)
         else:
-            if not len(self._input):
+            if not len(incoming.heads):
                 self._waited = 0.0
-            self._input.feed(data)
+            incoming.heads.feed(data)
             self._advance()
 
     def readConnectionLost(self) -> None:
         """The client has half-closed."""
-        self._ended = True
+        self._incoming.ended = True
         if self._duplex is not None and not self._closing:
-            self._decoder = None
+            self._incoming.decoder = None
             self._duplex.inbox.end()
             if self._duplex.write_closed:
                 self._lose()
@@ -112,8 +106,7 @@ class HTTPChannel(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell everyone who waits."""
-        self.lost = True
-        self._closing = True
+        self.lost = self._closing = self._incoming.ended = True
         self._factory.closed(self)
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
@@ -133,12 +126,10 @@ class HTTPChannel(Protocol):
 
     def can_keep(self) -> bool:
         """Return whether the connection can serve another request after this answer."""
-        if self._factory.stopping or (self._ended and not len(self._input)):
+        incoming = self._incoming
+        if self._factory.stopping or (incoming.ended and not len(incoming.heads)):
             return False
-        if self._decoder is None:
-            return True
-        remaining = self._decoder.remaining()
-        return not self._expects and (remaining is None or remaining <= self._limits.drain)
+        return incoming.decoder is None or incoming.drainable
 
     def finish(self, exchange: HTTPExchange, keep: bool) -> None:
         """End the answer of `exchange`; go on to the next request, or close."""
@@ -146,12 +137,12 @@ class HTTPChannel(Protocol):
             return
         self._exchange = self.out.producer = None
         self._waited = 0.0
-        body, self._body = self._body, None
+        incoming = self._incoming
+        body, incoming.body = incoming.body, None
         if not keep or not self.can_keep():
             self._close_gently()
-        elif self._decoder is not None:
-            self._drained_bytes = 0
-            self._read_on()
+        elif incoming.decoder is not None:
+            incoming.drain()
         exchange.mark_done()
         if body is not None:
             body.fail("the answer has ended")
@@ -161,16 +152,10 @@ class HTTPChannel(Protocol):
         """Send `head` by itself and turn the connection into a raw stream."""
         inbox = Inbox(self, self._limits.body_buffer)
         duplex = Hijacked(self, inbox)
-        self._body = None
         self.out.send_alone(head)
         self._head_sent = self._factory.clock.seconds()
         self._duplex = duplex
-        if self._decoder is None:
-            inbox.push(self._input.take_all())
-        if self._ended:
-            inbox.end()
-        else:
-            self._read_on()
+        self._incoming.become_raw(inbox)
         return duplex
 
     def count_sent(self, size: int) -> None:
@@ -188,7 +173,7 @@ class HTTPChannel(Protocol):
         """End our side of a hijacked stream; close when the client's has ended."""
         if self.lost:
             return
-        if self._ended:
+        if self._incoming.ended:
             self._lose()
         else:
             self._waited = 0.0
@@ -210,21 +195,19 @@ class HTTPChannel(Protocol):
 
     def inbox_full(self) -> None:
         """Stop reading."""
-        if not self._paused and not self._ended and not self.lost:
-            self._paused = True
-            self._transport.pauseProducing()
+        self._incoming.pause()
 
     def inbox_wanted(self) -> None:
         """Read on; tell a client that waits for it to go ahead."""
-        if self._expects and self._exchange is not None and not self._exchange.status:
-            self._expects = False
+        incoming = self._incoming
+        if incoming.expects and self._exchange is not None and not self._exchange.status:
+            incoming.expects = False
             self.send(_CONTINUE)
-        self._read_on()
+        incoming.resume()
 
     def inbox_dropped(self, reason: str) -> None:
         """Read what is still to come of a body, and throw it away."""
-        self._body = None
-        self._read_on()
+        self._incoming.drain()
 
     # What the factory's sweep calls.
 
@@ -239,7 +222,7 @@ class HTTPChannel(Protocol):
             return
         if self._closing or self._duplex is not None:
             self.abort("the client did not close")
-        elif self._exchange is not None or len(self._input):
+        elif self._exchange is not None or len(self._incoming.heads):
             self._refuse(Refused(408, "the request did not arrive in time"))
         else:
             self._close_gently()
@@ -258,8 +241,8 @@ class HTTPChannel(Protocol):
         if self.lost or self._closing:
             return False
         if self._duplex is not None:
-            return self._ended and not self._duplex.write_closed
-        return self._ended or (self._paused and self._decoder is None)
+            return self._incoming.ended and not self._duplex.write_closed
+        return self._incoming.deaf
 
     def fileno(self) -> int:
         """Return the connection's descriptor, -1 where it has none."""
@@ -268,16 +251,17 @@ class HTTPChannel(Protocol):
 
     def _patience(self) -> float:
         """Return how long this state may last without progress, in seconds."""
-        limits = self._limits
+        limits, incoming = self._limits, self._incoming
         if self._closing:
             return limits.linger_seconds
         if self._duplex is not None:
             idle = self._duplex.write_closed and not self._duplex.inbox.waiting
             return limits.linger_seconds if idle else math.inf
         if self._exchange is not None:
-            waits = self._body is not None and self._body.waiting and not self._exchange.status
+            body = incoming.body
+            waits = body is not None and body.waiting and not self._exchange.status
             return limits.body_seconds if waits else math.inf
-        if self._decoder is not None or len(self._input) or not self._requests:
+        if incoming.unread or not self._requests:
             return limits.head_seconds
         return limits.idle_seconds
 
@@ -288,16 +272,17 @@ class HTTPChannel(Protocol):
         if self._advancing:
             return
         self._advancing = True
+        incoming = self._incoming
         try:
             while (
                 self._exchange is None
-                and self._decoder is None
+                and incoming.decoder is None
                 and not self._closing
                 and not self.out.congested
             ):
-                data = self._input.next()
+                data = incoming.heads.next()
                 if data is None:
-                    if self._ended:
+                    if incoming.ended:
                         self._lose()
                     break
                 self._begin(parse(data))
@@ -305,24 +290,18 @@ class HTTPChannel(Protocol):
             self._refuse(refusal)
         finally:
             self._advancing = False
-        if self._decoder is None and self._duplex is None and not self._closing:
+        if incoming.decoder is None and self._duplex is None and not self._closing:
             waits = self._exchange is not None or self.out.congested
-            if waits and len(self._input) >= self._limits.pipeline:
-                self.inbox_full()
+            if waits and len(incoming.heads) >= self._limits.pipeline:
+                incoming.pause()
             else:
-                self._read_on()
+                incoming.resume()
 
     def _begin(self, head: Head) -> None:
         """Dispatch the request with the head `head`."""
         self._requests += 1
-        body: Inbox | EmptyBody = EMPTY
-        if head.length != 0:
-            prepare(self._transport, head.length)
-            body = self._body = Inbox(self, self._limits.body_buffer)
-            self._decoder = (
-                ChunkedDecoder(self._limits) if head.length is None else LengthDecoder(head.length)
-            )
-        self._expects = head.expects
+        incoming = self._incoming
+        body = incoming.begin(head, self)
         peer = self._peer
         if peer is None:
             peer = self._peer = peer_of(self._transport, self._factory.listener)
@@ -333,47 +312,32 @@ class HTTPChannel(Protocol):
             _log.failure("Dispatching {target!a} failed", target=head.target)
             self._refuse(Refused(500, "internal error"))
             return
-        if self._decoder is not None and len(self._input):
-            self._feed_body(self._input.take_all())
-        elif self._ended and not len(self._input) and self._exchange is exchange:
+        if incoming.decoder is not None and len(incoming.heads):
+            self._feed_body(incoming.heads.take_all())
+        elif incoming.ended and not len(incoming.heads) and self._exchange is exchange:
             self._client_ended()
 
     def _feed_body(self, data: bytes) -> None:
-        assert self._decoder is not None
+        incoming = self._incoming
         try:
-            payload, rest = self._decoder.feed(data)
+            incoming.feed_body(data)
         except Refused as refusal:
-            self._decoder = None
             self._refuse(refusal)
             return
-        if payload:
-            self._expects = False
-        body = self._body
-        if rest is not None:
-            prepare(self._transport, 0)
-            self._decoder = self._body = None
-            self._expects = False
-            if self._duplex is not None:
-                self._duplex.inbox.push(rest)
-            else:
-                self._input.feed(rest)
-        if body is not None:
-            body.push(payload, last=rest is not None)
-        elif self._exchange is None and self._duplex is None:
-            self._drained_bytes += len(data)
-            if self._decoder is not None and self._drained_bytes > self._limits.drain:
+        if self._exchange is None:
+            if incoming.decoder is None:
+                self._advance()
+            elif incoming.drained > self._limits.drain:
                 self._close_gently()
-        if self._exchange is None and self._decoder is None:
-            self._advance()
 
     # Ends.
 
     def _client_ended(self) -> None:
         """The client ended its side while its request is in progress: left, or half-closed."""
-        if len(self._input):
+        if len(self._incoming.heads):
             return
         exchange = self._exchange
-        if self._decoder is not None or has_closed(self.fileno()):
+        if self._incoming.decoder is not None or has_closed(self.fileno()):
             self._client_left(exchange)
         elif self._leaving is None or not self._leaving.active():
             clock = self._factory.clock
@@ -385,10 +349,7 @@ class HTTPChannel(Protocol):
             return
         # What was ready when the client's side ended is sent before anything is cancelled.
         reason = "the client has left"
-        body, self._body = self._body, None
-        self._decoder = None
-        if body is not None:
-            body.fail(reason)
+        self._incoming.break_off(reason)
         self.out.break_off(reason)
         exchange.mark_gone()
         if self._exchange is exchange:
@@ -398,10 +359,7 @@ class HTTPChannel(Protocol):
     def _break_off(self, reason: str) -> None:
         """End the exchange in progress without its answer."""
         exchange, self._exchange = self._exchange, None
-        body, self._body = self._body, None
-        self._decoder = None
-        if body is not None:
-            body.fail(reason)
+        self._incoming.break_off(reason)
         self.out.break_off(reason)
         if exchange is not None:
             exchange.mark_gone()
@@ -416,21 +374,21 @@ class HTTPChannel(Protocol):
         self.send(render_error(refusal.status, refusal.message))
         self._closing = True
         self._break_off(refusal.message)
-        self._decoder = None
         self._close_gently(unread=True)
 
     def _close_gently(self, unread: bool = False) -> None:
         """Close so that what was sent arrives, even when not all was read."""
         if self.lost:
             return
-        unread = unread or self._decoder is not None or len(self._input) > 0
+        incoming = self._incoming
+        unread = unread or incoming.unread
         self._closing = True
         self._waited = 0.0
-        self._decoder = None
-        self._input.take_all()
-        if unread and not self._ended and self.out.can_half_close:
+        incoming.decoder = None
+        incoming.heads.take_all()
+        if unread and not incoming.ended and self.out.can_half_close:
             self.out.half_close()
-            self._read_on()
+            incoming.resume()
         else:
             self._lose()
 
@@ -439,8 +397,3 @@ class HTTPChannel(Protocol):
             self._closing = True
             self._waited = 0.0
             self.out.close()
-
-    def _read_on(self) -> None:
-        if self._paused and not self._ended and not self.lost:
-            self._paused = False
-            self._transport.resumeProducing()

@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 
 from dockerapi.http.channel import HTTPChannel
 from dockerapi.http.factory import HTTPFactory
+from dockerapi.http.framing import LAST_CHUNK, chunk
 from dockerapi.http.interfaces import HeaderList
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
@@ -105,6 +106,17 @@ def get(path: bytes = b"/", *headers: bytes, method: bytes = b"GET") -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def post(body: bytes, *headers: bytes, path: bytes = b"/") -> bytes:
+    """Return a request with a body of known length."""
+    return get(path, b"Content-Length: %d" % len(body), *headers, method=b"POST") + body
+
+
+def chunked(*parts: bytes, path: bytes = b"/") -> bytes:
+    """Return a request whose body is chunked."""
+    head = get(path, b"Transfer-Encoding: chunked", method=b"POST")
+    return head + b"".join(map(chunk, parts)) + LAST_CHUNK
+
+
 def start(coroutine: Any) -> Deferred[Any]:
     """Run a coroutine as far as it goes."""
     return Deferred.fromCoroutine(coroutine)
@@ -152,6 +164,14 @@ def answers(data: bytes, *methods: str, eof: bool = False) -> list[Answer]:
         if client.our_state is h11.DONE and client.their_state is h11.DONE:
             client.start_next_cycle()
     return found
+
+
+PLAIN = ((b"Content-Type", b"text/plain"),)
+
+
+def ok(request: Request) -> None:
+    """Answer with the path that was asked for."""
+    request.respond(200, PLAIN, request.target)
 
 
 async def echo(request: Request) -> None:

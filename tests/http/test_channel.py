@@ -8,27 +8,23 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from dockerapi.http.body import Inbox
-from dockerapi.http.framing import LAST_CHUNK, chunk
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
 from dockerapi.wire.duplex import Duplex, StreamAborted
-from tests.http.support import UPGRADE, Connection, answers, echo, echo_raw, get, let, start
-
-PLAIN = ((b"Content-Type", b"text/plain"),)
-
-
-def ok(request: Request) -> None:
-    request.respond(200, PLAIN, request.target)
-
-
-def post(body: bytes, *headers: bytes, path: bytes = b"/") -> bytes:
-    return get(path, b"Content-Length: %d" % len(body), *headers, method=b"POST") + body
-
-
-def chunked(*parts: bytes, path: bytes = b"/") -> bytes:
-    head = get(path, b"Transfer-Encoding: chunked", method=b"POST")
-    return head + b"".join(map(chunk, parts)) + LAST_CHUNK
+from tests.http.support import (
+    PLAIN,
+    UPGRADE,
+    Connection,
+    answers,
+    chunked,
+    echo,
+    echo_raw,
+    get,
+    let,
+    ok,
+    post,
+    start,
+)
 
 
 class AnswerTests(SynchronousTestCase):
@@ -181,120 +177,6 @@ async def echo_parts(request: Request, *parts: bytes, length: int | None = None)
     for part in parts:
         await sink.write(part)
     await sink.close_write()
-
-
-class BodyTests(SynchronousTestCase):
-    def test_dispatched_before_the_body(self) -> None:
-        connection = Connection()
-        whole = post(b"abcdef", b"X: y")
-        connection.send(whole[:-6])
-        (request,) = connection.requests
-        self.assertEqual(request.length, 6)
-        read = start(request.body.read())
-        self.assertNoResult(read)
-        connection.send(b"abc")
-        self.assertEqual(self.successResultOf(read), b"abc")
-        connection.send(b"def" + get(b"/next"))
-        self.assertEqual(self.successResultOf(start(request.body.read(2))), b"de")
-        self.assertEqual(self.successResultOf(start(request.body.read())), b"f")
-        self.assertEqual(self.successResultOf(start(request.body.read())), b"")
-        ok(request)
-        self.assertEqual(connection.requests[1].target, b"/next")
-
-    def test_answer_while_the_body_comes(self) -> None:
-        for data in (post(b"abcdef"), chunked(b"ab", b"cdef")):
-            for size in (1, 3, 1000):
-                connection = Connection(lambda request: let(echo(request)))
-                connection.send(data + get(b"/next"), size)
-                first, _second = answers(connection.sent, "POST", "GET")
-                self.assertEqual(first.body, b"abcdef")
-                self.assertEqual(len(connection.requests), 2)
-
-    def test_backpressure(self) -> None:
-        connection = Connection(limits=Limits(body_buffer=100))
-        connection.send(get(b"/", b"Content-Length: 1000", method=b"POST"))
-        connection.send(b"a" * 90)
-        self.assertTrue(connection.wire.reading)
-        connection.send(b"b" * 90)
-        self.assertFalse(connection.wire.reading)
-        self.successResultOf(start(connection.requests[0].body.read()))
-        self.assertTrue(connection.wire.reading)
-
-    def test_continue_when_first_read(self) -> None:
-        connection = Connection()
-        connection.send(get(b"/", b"Content-Length: 3", b"Expect: 100-continue", method=b"POST"))
-        self.assertEqual(connection.sent, b"")
-        read = start(connection.requests[0].body.read())
-        self.assertEqual(connection.sent, b"HTTP/1.1 100 Continue\r\n\r\n")
-        connection.send(b"abc")
-        self.assertEqual(self.successResultOf(read), b"abc")
-        ok(connection.requests[0])
-        self.assertEqual(answers(connection.sent, "POST")[0].status, 200)
-        self.assertFalse(connection.wire.closed)
-
-    def test_answer_instead_of_continue(self) -> None:
-        connection = Connection(ok)
-        connection.send(get(b"/", b"Content-Length: 3", b"Expect: 100-continue", method=b"POST"))
-        self.assertTrue(connection.sent.startswith(b"HTTP/1.1 200 OK\r\n"))
-        self.assertIn(b"\r\nConnection: close\r\n", connection.sent)
-        self.assertTrue(connection.wire.half_closed)
-
-    def test_small_rest_is_drained(self) -> None:
-        connection = Connection(ok)
-        whole = post(b"a" * 1000)
-        connection.send(whole[:-500])
-        self.assertEqual(len(connection.requests), 1)
-        connection.send(whole[-500:] + get(b"/next"))
-        self.assertEqual(connection.requests[1].target, b"/next")
-        self.assertFalse(connection.wire.closed)
-
-    def test_large_rest_closes_without_reset(self) -> None:
-        connection = Connection(ok)
-        connection.send(get(b"/", b"Content-Length: 100000000", method=b"POST"))
-        self.assertIn(b"\r\nConnection: close\r\n", connection.sent)
-        self.assertTrue(connection.wire.half_closed)
-        self.assertFalse(connection.wire.disconnecting)
-        connection.send(b"a" * 100000)
-        connection.channel.readConnectionLost()
-        self.assertTrue(connection.wire.disconnecting)
-
-    def test_large_chunked_rest(self) -> None:
-        connection = Connection(ok, limits=Limits(drain=100))
-        connection.send(get(b"/", b"Transfer-Encoding: chunked", method=b"POST"))
-        connection.send(chunk(b"a" * 90))
-        self.assertFalse(connection.wire.half_closed)
-        connection.send(chunk(b"a" * 90))
-        self.assertTrue(connection.wire.half_closed)
-
-    def test_malformed_chunks(self) -> None:
-        connection = Connection()
-        connection.send(get(b"/", b"Transfer-Encoding: chunked", method=b"POST"))
-        read = start(connection.requests[0].body.read())
-        connection.send(b"zzz\r\n")
-        self.failureResultOf(read, StreamAborted)
-        self.assertEqual(answers(connection.sent)[0].status, 400)
-        self.assertTrue(connection.wire.closed)
-        ok(connection.requests[0])
-        self.assertEqual(connection.sent.count(b"HTTP/1.1"), 1)
-
-    def test_client_that_leaves_in_the_body(self) -> None:
-        connection = Connection()
-        connection.send(post(b"abc")[:-1])
-        request = connection.requests[0]
-        self.assertEqual(self.successResultOf(start(request.body.read())), b"ab")
-        read = start(request.body.read())
-        connection.channel.readConnectionLost()
-        self.failureResultOf(read, StreamAborted)
-        self.assertTrue(request.gone)
-
-    def test_reader_that_is_cancelled(self) -> None:
-        connection = Connection()
-        connection.send(post(b"abc")[:-3])
-        read = start(connection.requests[0].body.read())
-        read.cancel()
-        self.failureResultOf(read, CancelledError)
-        connection.send(b"abc")
-        self.assertEqual(self.successResultOf(start(connection.requests[0].body.read())), b"abc")
 
 
 class RefusalTests(SynchronousTestCase):
@@ -656,40 +538,3 @@ class EndTests(SynchronousTestCase):
         self.failureResultOf(ended, CancelledError)
         self.assertTrue(connection.wire.aborted)
         connection.channel.connectionLost()
-
-
-class InboxTests(SynchronousTestCase):
-    def test_only_one_reader(self) -> None:
-        connection = Connection()
-        inbox = Inbox(connection.channel, 10)
-        first = start(inbox.read())
-        self.failureResultOf(start(inbox.read()), RuntimeError)
-        inbox.push(b"a", last=True)
-        self.assertEqual(self.successResultOf(first), b"a")
-        self.assertEqual(self.successResultOf(start(inbox.read())), b"")
-
-    def test_a_reader_that_takes_all_makes_room_before_its_client_is_stopped(self) -> None:
-        feeder = Feeder()
-        inbox = Inbox(feeder, 10)
-        read = start(inbox.read(1000))
-        inbox.push(b"a" * 100)
-        self.assertEqual(self.successResultOf(read), b"a" * 100)
-        self.assertNotIn("full", feeder.calls)
-        inbox.push(b"a" * 10)
-        self.assertEqual(feeder.calls[-1], "full")
-
-
-class Feeder:
-    """Notes what an inbox asks for."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def inbox_full(self) -> None:
-        self.calls.append("full")
-
-    def inbox_wanted(self) -> None:
-        self.calls.append("wanted")
-
-    def inbox_dropped(self, reason: str) -> None:
-        self.calls.append("dropped")

@@ -16,13 +16,15 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local import absent
 from dockerapi.local.containers.archive.committing import Commits
-from dockerapi.local.containers.container import STOPPED, Container, Status
+from dockerapi.local.containers.container import STOPPED, Status
 from dockerapi.local.containers.execs.operations import Execs
+from dockerapi.local.containers.foundation import Foundation
 from dockerapi.local.containers.health.monitor import HealthMonitor
 from dockerapi.local.containers.health.probe import ExecProbe
+from dockerapi.local.containers.imageusers import ImageUsers
 from dockerapi.local.containers.logs.operation import LogReader
 from dockerapi.local.containers.logs.options import check_options
-from dockerapi.local.containers.runtime.conmon import Watch
+from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime.rootfs import Dns
 from dockerapi.local.containers.service import Containers, ContainerSettings
 from dockerapi.local.containers.streams.attach import Attachments
@@ -110,9 +112,12 @@ class LocalBackend:
         self._started = AsyncExitStack()
         self._store = Store(self._layout.database)
         self._journal = Journal(self._store, engine.events, settings.events_history, reactor)
+        registry = Registry()
         self._images = Images(
             self._store,
             self._layout,
+            engine.events,
+            ImageUsers(registry),
             insecure_registries=settings.insecure_registries,
             registry_mirrors=settings.registry_mirrors,
         )
@@ -124,14 +129,46 @@ class LocalBackend:
             NetworkSettings(bridge=bridge_name(settings.data_root), bip=settings.bip),
             reactor,
         )
-        self.containers = Containers(
-            self._store,
-            self._journal,
-            self._layout,
+        self._foundation = Foundation(
+            registry, self._images, self._layout, self._journal, engine.events
+        )
+        self._make_streams(engine)
+        self.containers = self._make_containers()
+        self._commits = Commits(
+            registry,
+            self._foundation.places,
+            self._foundation.ledger,
+            self.containers.control,
             self._images,
+        )
+        self._usage = DataUsage(
+            self._images.catalogue.index,
+            registry,
+            self._foundation.listing,
+            self._volumes.catalogue,
+        )
+        self._events = EventStreams(engine.events, self._journal.history, reactor)
+        self._system = self._make_system(engine)
+
+    def _make_streams(self, engine: Engine) -> None:
+        """Make what reads from containers and runs processes in them."""
+        registry, places = self._foundation.registry, self._foundation.places
+        reactor = self._reactor
+        self._logs = LogReader(registry, lambda one: places.directories(one).log, reactor)
+        self._attachments = Attachments(registry, engine.events, reactor, places.watch, self._logs)
+        self._execs = Execs(
+            registry, places, self._foundation.toolbox, engine.events, reactor, reactor
+        )
+        probe = ExecProbe(self._execs, reactor)
+        self._health = HealthMonitor(self._foundation.ledger, probe, reactor)
+
+    def _make_containers(self) -> Containers:
+        settings = self._settings
+        return Containers(
+            self._foundation,
+            self._store,
             self._networks,
             self._volumes,
-            engine,
             ContainerSettings(
                 default_runtime=settings.default_runtime,
                 runtimes=settings.runtime_programs,
@@ -139,45 +176,11 @@ class LocalBackend:
                 log=settings.log,
                 defaults=settings.defaults,
             ),
-            reactor,
+            self._reactor,
+            observers=(self._logs, self._attachments, self._health),
         )
-        self._join(engine)
 
-    def _join(self, engine: Engine) -> None:
-        """Make the parts at the streams of containers, and tell all parts of each other."""
-        containers, places = self.containers, self.containers.places
-        self._logs = LogReader(
-            containers.registry, lambda one: places.directories(one).log, self._reactor
-        )
-        self._attachments = Attachments(
-            containers.registry, engine.events, self._reactor, places.watch, self._logs
-        )
-        self._execs = Execs(
-            containers.registry,
-            places,
-            containers.toolbox,
-            engine.events,
-            self._reactor,
-            self._reactor,
-        )
-        self._commits = Commits(
-            containers.registry, places, containers.ledger, containers.control, self._images
-        )
-        containers.starter.monitored = self._monitored
-        containers.lifecycle.let_go = self._let_go
-        probe = ExecProbe(self._execs, self._reactor)
-        self._health = HealthMonitor(containers.ledger, probe, self._reactor)
-        containers.lifecycle.runs = self._health.started
-        self._images.users = lambda image: [one.id for one in containers.registry.using(image)]
-        self._images.is_running = self._is_running
-        containers.sizes.of_image = self._size_of_image
-        self._usage = DataUsage(
-            self._images.catalogue.index,
-            containers.registry,
-            containers.listing,
-            self._volumes.catalogue,
-        )
-        self._events = EventStreams(engine.events, self._journal.history, self._reactor)
+    def _make_system(self, engine: Engine) -> System:
         settings = SystemSettings(
             data_root=self._settings.data_root,
             debug=self._settings.debug,
@@ -187,7 +190,7 @@ class LocalBackend:
             registry_mirrors=self._settings.registry_mirrors,
             runtimes=self._settings.runtime_programs,
         )
-        self._system = System(
+        return System(
             engine,
             settings,
             self._count,
@@ -264,25 +267,6 @@ class LocalBackend:
         All parts are stopped, also after one that fails; its error is raised then.
         """
         await self._started.aclose()
-
-    def _monitored(self, container: Container, watch: Watch) -> None:
-        """A container has a monitor, and its process waits to be let go."""
-        self._logs.started(container, watch)
-        self._attachments.before_start(container, watch)
-
-    def _let_go(self, container: Container) -> None:
-        """A container has ended, or failed to start."""
-        self._health.ended(container)
-        self._attachments.ended(container)
-        self._logs.ended(container)
-
-    def _is_running(self, container_id: str) -> bool:
-        registry = self.containers.registry
-        return container_id in registry and registry.get(container_id).state.running
-
-    def _size_of_image(self, image_id: str) -> int:
-        image = self._images.get(image_id)
-        return 0 if image is None else image.size
 
     def _count(self) -> Counts:
         count = self.containers.count

@@ -18,11 +18,17 @@ from dockerapi.model.containers import HostConfig
 class Ledger:
     """Containers in the database, in the registry, and on the bus.
 
-    :ivar changed: called when something changed that lists of containers show.
+    :ivar changed: to be called when something changed that lists of containers show.
     """
 
-    def __init__(self, journal: Journal, registry: Registry, events: EventBus) -> None:
-        self.changed: Callable[[], None] = lambda: None
+    def __init__(
+        self,
+        journal: Journal,
+        registry: Registry,
+        events: EventBus,
+        changed: Callable[[], None],
+    ) -> None:
+        self.changed = changed
         self._journal = journal
         self._registry = registry
         self._events = events

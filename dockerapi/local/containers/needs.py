@@ -32,6 +32,7 @@ class Images(Protocol):
     async def resolve(self, reference: str) -> Image: ...  # noqa: D102
     def means(self, reference: str, identity: str) -> bool: ...  # noqa: D102
     def made_of(self, reference: str) -> Collection[str]: ...  # noqa: D102
+    def size_of(self, identity: str) -> int: ...  # noqa: D102
     def layer_paths(self, image: Any) -> Sequence[Path]: ...  # noqa: D102
 
 

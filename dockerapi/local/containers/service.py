@@ -6,7 +6,7 @@ Rule: it puts the parts together and owns their start and stop; each operation i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -19,33 +19,28 @@ from dockerapi.engine.errors import EngineError, NotModified
 from dockerapi.local.containers.archive.operations import ArchiveOperations
 from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.container import Container, Status
-from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.foundation import Foundation
 from dockerapi.local.containers.life.cleaning import Cleaner
 from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.life.lifecycle import Lifecycle
+from dockerapi.local.containers.life.observers import Observer, Observers
 from dockerapi.local.containers.life.order import Order
 from dockerapi.local.containers.life.reconcile import Reconciliation
 from dockerapi.local.containers.life.starting import Starter
 from dockerapi.local.containers.life.updates import Updates
 from dockerapi.local.containers.links import linked, links_of
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
-from dockerapi.local.containers.needs import Images, Networks, Volumes
+from dockerapi.local.containers.needs import Networks, Volumes
 from dockerapi.local.containers.operations import Operations
-from dockerapi.local.containers.registry import Registry
-from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.containers.runtime.probe import find_init
 from dockerapi.local.containers.runtime.resources import cgroup_support
 from dockerapi.local.containers.runtime.rootfs import Dns, Host
 from dockerapi.local.containers.runtime.runtimes import Runtimes
-from dockerapi.local.containers.runtime.tools import Toolbox, Tools
+from dockerapi.local.containers.runtime.tools import Tools
 from dockerapi.local.containers.security import apparmor
 from dockerapi.local.containers.stats.operation import Stats
-from dockerapi.local.containers.views.listing import Listing
-from dockerapi.local.containers.views.sizes import ContainerSizes
 from dockerapi.local.host.mountns import stop_sharing
 from dockerapi.local.host.spawn import find_program
-from dockerapi.local.journal import Journal
-from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
 from dockerapi.model.containers import LogConfig
 from dockerapi.model.defaults import ContainerDefaults
@@ -74,14 +69,10 @@ class ContainerSettings:
 class Containers:
     """The containers service.
 
-    :ivar registry: finds containers.
-    :ivar ledger: commits and tells what changes in them.
-    :ivar places: finds their directories and what their monitors were told.
-    :ivar toolbox: the programs that run them.
+    :ivar registry, ledger, places, toolbox: see `Foundation`.
     :ivar roots: mounts and reaches their roots.
     :ivar starter: makes their processes.
     :ivar lifecycle: starts and ends them.
-    :ivar sizes: measures them.
     :ivar control: signals, freezes and removes them.
     :ivar problems: why containers cannot be run here; for `Warnings` of ``/info``.
     """
@@ -90,32 +81,28 @@ class Containers:
 
     def __init__(
         self,
+        foundation: Foundation,
         store: Store,
-        journal: Journal,
-        layout: Layout,
-        images: Images,
         networks: Networks,
         volumes: Volumes,
-        engine: Engine,
         settings: ContainerSettings,
         reactor: IReactorTime,
+        observers: Sequence[Observer] = (),
     ) -> None:
+        """Run the containers of `foundation`; `observers` are told of their starts and ends."""
         self.problems: list[str] = []
-        self.registry = Registry()
-        self.toolbox = Toolbox()
-        self.places = Places(layout, images)
-        self.ledger = Ledger(journal, self.registry, engine.events)
+        self.registry = foundation.registry
+        self.places = foundation.places
+        self.toolbox = foundation.toolbox
+        self.ledger = foundation.ledger
+        observer = Observers(observers)
         self._volumes = mounts = VolumeMounts(volumes, self.registry, self.places)
-        self.starter = Starter(self.toolbox, self.places, networks, mounts, self.registry)
-        cleaner = Cleaner(self.toolbox, self.places, networks, mounts)
+        self.starter = Starter(self.toolbox, self.places, networks, mounts, self.registry, observer)
         self.roots = Roots(self.places, volumes)
-        cleaner.root_in_use = self.roots.in_use
+        cleaner = Cleaner(self.toolbox, self.places, networks, mounts, self.roots)
         order = Order(self.registry, reactor)
-        self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, order, reactor)
+        self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, order, observer, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox, reactor)
-        self.sizes = ContainerSizes(self.places)
-        self.listing = Listing(self.registry, self.sizes, images)
-        self.ledger.changed = self.listing.forget
         self._operations = Operations(
             self.registry,
             self.ledger,
@@ -123,9 +110,9 @@ class Containers:
             self.toolbox,
             self.lifecycle,
             self.control,
-            self.listing,
-            self.sizes,
-            images,
+            foundation.listing,
+            foundation.sizes,
+            foundation.images,
             networks,
             mounts,
             settings.log,
@@ -135,7 +122,7 @@ class Containers:
         self._updates = Updates(self.registry, self.ledger, self.toolbox)
         self._archives = ArchiveOperations(self.registry, self.places, self.ledger, self.roots)
         self._store = store
-        self._layout = layout
+        self._layout = foundation.places.layout
         self._networks = networks
         self._settings = settings
         self._runtimes: Runtimes | None = None

@@ -26,15 +26,11 @@ class Catalogue:
     :ivar content: their blobs and layers.
     """
 
-    def __init__(self, store: Store, content: Content) -> None:
+    def __init__(self, store: Store, content: Content, events: EventBus) -> None:
         self._store = store
-        self._events: EventBus | None = None
+        self._events = events
         self.index = Index()
         self.content = content
-
-    def publish_on(self, events: EventBus) -> None:
-        """Publish events on `events` from now on."""
-        self._events = events
 
     async def start(self) -> None:
         """Read the images, and remove content that none of them needs."""
@@ -126,14 +122,12 @@ class Catalogue:
 
     def publish_for(self, action: str, actor: str, image: Image, name: str) -> None:
         """Tell of something that happened to `actor`, a name of `image`."""
-        if self._events is not None:
-            labels = {key: str(value) for key, value in image.labels.items()}
-            self._events.publish(Event("image", action, actor, {**labels, "name": name}))
+        labels = {key: str(value) for key, value in image.labels.items()}
+        self._events.publish(Event("image", action, actor, {**labels, "name": name}))
 
     def publish_prune(self, reclaimed: int) -> None:
         """Tell that unused images were removed, and how many bytes that gave."""
-        if self._events is not None:
-            self._events.publish(Event("image", "prune", "", {"reclaimed": str(reclaimed)}))
+        self._events.publish(Event("image", "prune", "", {"reclaimed": str(reclaimed)}))
 
     def _named(self, image: Image, names: tuple[Reference, ...], now: int) -> Image:
         references = tuple(sorted({*image.references, *names}))

@@ -189,7 +189,7 @@ class Handlers:
         images = selected(index, request.filters, every=request.every)
         shared = shared_sizes(index) if request.shared_size else {}
         counts = (
-            {image.id: len(tuple(self._users.of(image.id))) for image in images}
+            {image.id: len(self._users.of(image.id)) for image in images}
             if counts_containers(version)
             else {}
         )

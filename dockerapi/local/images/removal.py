@@ -6,7 +6,8 @@ Rule: an image that a container uses stays, at least without a name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
+from typing import Protocol
 
 import attrs
 
@@ -19,24 +20,16 @@ from dockerapi.model.references import Reference
 Record = dict[str, str]
 
 
-def _nobody(identity: str) -> Iterable[str]:
-    return ()
+class Users(Protocol):
+    """Who uses images: the containers."""
 
+    def of(self, image: str) -> Collection[str]:
+        """Return the ids of the containers that use the image with this id."""
+        ...
 
-def _never(container: str) -> bool:
-    return False
-
-
-@attrs.define
-class Users:
-    """Who uses images.
-
-    :ivar of: gives the ids of the containers that use an image.
-    :ivar is_running: tells whether a container runs.
-    """
-
-    of: Callable[[str], Iterable[str]] = _nobody
-    is_running: Callable[[str], bool] = _never
+    def is_running(self, container: str) -> bool:
+        """Tell whether the container with this id runs."""
+        ...
 
 
 class Remover:
@@ -73,7 +66,7 @@ class Remover:
             image = index.get(image.id) or image
             if image.references:
                 return records
-            if any(True for _ in self._users.of(image.id)):
+            if self.is_used(image):
                 return records
         if await self._remove_image(image, records) and parents_too:
             await self._remove_parents(image, records)
@@ -89,7 +82,7 @@ class Remover:
 
     def is_used(self, image: Image) -> bool:
         """Tell whether a container uses `image`."""
-        return any(True for _ in self._users.of(image.id))
+        return bool(self._users.of(image.id))
 
     async def _remove_name(
         self, text: str, image: Image, records: list[Record], *, force: bool

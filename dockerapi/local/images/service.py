@@ -5,11 +5,12 @@ Rule: an image is there with all its layers or not at all, whatever moment the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
+from dockerapi.engine.events import EventBus
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.content import Content
 from dockerapi.local.images.handlers import Handlers
@@ -29,38 +30,20 @@ class Images:
         self,
         store: Store,
         layout: Layout,
+        events: EventBus,
+        users: Users,
         *,
         insecure_registries: Iterable[str] = (),
         registry_mirrors: Iterable[str] = (),
     ) -> None:
         self._layout = layout
-        self._users = Users()
-        self.catalogue = Catalogue(store, Content(layout))
+        self.catalogue = Catalogue(store, Content(layout), events)
         self._handlers = Handlers(
-            self.catalogue, layout, self._users, insecure_registries, registry_mirrors
+            self.catalogue, layout, users, insecure_registries, registry_mirrors
         )
 
-    @property
-    def users(self) -> Callable[[str], Iterable[str]]:
-        """Tells the ids of the containers that use an image (by its id); containers set it."""
-        return self._users.of
-
-    @users.setter
-    def users(self, users: Callable[[str], Iterable[str]]) -> None:
-        self._users.of = users
-
-    @property
-    def is_running(self) -> Callable[[str], bool]:
-        """Tells whether a container (by its id) runs; containers set it."""
-        return self._users.is_running
-
-    @is_running.setter
-    def is_running(self, is_running: Callable[[str], bool]) -> None:
-        self._users.is_running = is_running
-
     def register(self, engine: Engine) -> None:
-        """Register the operations of the tag Image, and publish on the engine's bus."""
-        self.catalogue.publish_on(engine.events)
+        """Register the operations of the tag Image."""
         self._handlers.register(engine)
 
     async def start(self) -> None:
@@ -110,6 +93,11 @@ class Images:
     def get(self, identity: str) -> Image | None:
         """Return the image with the id ``sha256:HEX``, or None."""
         return self.catalogue.index.get(identity)
+
+    def size_of(self, identity: str) -> int:
+        """Return the bytes of the image with the id ``sha256:HEX``; 0 where there is none."""
+        image = self.get(identity)
+        return 0 if image is None else image.size
 
     def layer_paths(self, image: Image) -> list[Path]:
         """Return the directories of the image's layers, topmost first, as overlayfs wants them."""

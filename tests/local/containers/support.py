@@ -21,6 +21,9 @@ from dockerapi.engine.answers import Encoded, Stream
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import NotFound
 from dockerapi.engine.job import Job
+from dockerapi.local.containers.foundation import Foundation
+from dockerapi.local.containers.life.observers import Observer
+from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.service import Containers, ContainerSettings
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
@@ -55,6 +58,10 @@ APPLETS = (
 
 #: Small networks, apart from those that servers take: many engines may be there at once.
 _POOLS = (AddressPool(IPv4Network("10.187.0.0/16"), 24),)
+
+
+#: Makes the observers of an engine's containers.
+MakeObservers = Callable[[Engine, Foundation], Sequence[Observer]]
 
 
 class Bytes:
@@ -124,6 +131,9 @@ class OneImage:
             raise NotFound(f"No such image: {reference}:latest")
         return self.image
 
+    def size_of(self, identity: str) -> int:
+        return 0
+
     def layer_paths(self, image: Any) -> Sequence[Path]:
         return [self.layer]
 
@@ -147,7 +157,12 @@ def make_root(path: Path) -> None:
 class Rig:
     """One engine with containers, on directories of its own."""
 
-    def __init__(self, runtime: str = "", runtimes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        runtime: str = "",
+        runtimes: Mapping[str, str] | None = None,
+        observers: MakeObservers = lambda _engine, _foundation: (),
+    ) -> None:
         for program in ("conmon", "runc"):
             if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
                 raise SkipTest(f"{program} is not installed")
@@ -161,6 +176,7 @@ class Rig:
         make_root(self.images.layer)
         self.runtime = runtime
         self.runtimes = runtimes or {}
+        self._observers = observers
         self.bridge = f"dct{secrets.token_hex(4)}"
         self._stops: list[Callable[[], Awaitable[None]]] = []
         self._started = False
@@ -182,16 +198,17 @@ class Rig:
         self.volumes.register(self.engine)
         self._stops.append(self.volumes.stop)
         await self.volumes.start()
+        foundation = Foundation(
+            Registry(), self.images, self.layout, self.journal, self.engine.events
+        )
         self.containers = Containers(
+            foundation,
             self.store,
-            self.journal,
-            self.layout,
-            self.images,
             self.networks,
             self.volumes,
-            self.engine,
             ContainerSettings(default_runtime=self.runtime, runtimes=self.runtimes),
             reactor,
+            self._observers(self.engine, foundation),
         )
         self.containers.register(self.engine)
         self._stops.append(self.containers.stop)
@@ -279,12 +296,18 @@ class Rig:
 
 
 class RigCase(TestCase):
-    """Tests of one engine with containers, which is `rig`, with the runtime `runtime`."""
+    """Tests of one engine with containers, which is `rig`, with the runtime `runtime`.
+
+    `observers` makes what is told of their starts and ends, at each start of the engine.
+    """
 
     timeout = 120
     runtime = ""
 
     async def setUp(self) -> None:
-        self.rig = Rig(self.runtime)
+        self.rig = Rig(self.runtime, observers=self.observers)
         self.addCleanup(self.rig.close)
         await self.rig.start()
+
+    def observers(self, engine: Engine, foundation: Foundation) -> Sequence[Observer]:
+        return ()

@@ -89,6 +89,24 @@ class Archive:
         return self._file.getvalue()
 
 
+class Users:
+    """Containers, by the image that each uses, as a test says.
+
+    :ivar by_image: their ids, by the image's.
+    :ivar running: those that run.
+    """
+
+    def __init__(self) -> None:
+        self.by_image: dict[str, list[str]] = {}
+        self.running: set[str] = set()
+
+    def of(self, image: str) -> list[str]:
+        return self.by_image.get(image, [])
+
+    def is_running(self, container: str) -> bool:
+        return container in self.running
+
+
 class ImagesTestCase(TestCase):
     """A test with an engine of its own."""
 
@@ -99,13 +117,16 @@ class ImagesTestCase(TestCase):
         self.addCleanup(rmtree, root)
         self.layout = Layout(root / "data", root / "run")
         self.layout.make()
+        self.users = Users()
         await self.begin()
         self.addCleanup(lambda: self.store.close())
 
     async def begin(self) -> None:
         self.store = Store.open(self.layout.database)
         self.engine = Engine(logging=False)
-        self.images = Images(self.store, self.layout, **self.options)
+        self.images = Images(
+            self.store, self.layout, self.engine.events, self.users, **self.options
+        )
         self.images.register(self.engine)
         await self.images.start()
         self.engine.activation.activate()

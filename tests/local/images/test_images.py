@@ -254,7 +254,7 @@ class RemoveTests(ImagesTestCase):
         identity = await self.import_image(SMALL, "busy")
         short = identity[7:19]
         container = "c" * 64
-        self.images.users = lambda image: [container] if image == identity else []
+        self.users.by_image[identity] = [container]
 
         async def refused(text: str, name: str, **query: Any) -> None:
             with self.assertRaises(Conflict) as caught:
@@ -271,7 +271,7 @@ class RemoveTests(ImagesTestCase):
             "image is being used by stopped container cccccccccccc",
             short,
         )
-        self.images.is_running = lambda _: True
+        self.users.running.add(container)
         await refused(
             f"conflict: unable to delete {short} (cannot be forced) - "
             "image is being used by running container cccccccccccc",
@@ -282,7 +282,7 @@ class RemoveTests(ImagesTestCase):
         self.assertEqual(gone, [{"Untagged": "busy:latest"}])
         image = await self.images.resolve(identity)
         self.assertTrue(self.images.layer_paths(image)[0].is_dir())
-        self.images.users = lambda image: []
+        self.users.by_image.clear()
         await self.run_job("ImageTag", short, repo="a")
         await self.run_job("ImageTag", short, repo="b")
         await refused(

@@ -260,12 +260,12 @@ class SavingTests(ImagesTestCase):
         """What a container uses, what has a name, and what was pruned around."""
         await self.import_image(SMALL, "below")
         used, named = await self.made_of("below"), await self.made_of("below", "named")
-        self.images.users = lambda image: ["c" * 64] if image == used.id else []
+        self.users.by_image[used.id] = ["c" * 64]
         for parent, name in ((used, "one"), (named, "two")):
             await self.made_of(parent.id, name)
             await self.run_job("ImageDelete", name)
             self.assertIn(parent.id, await self.ids(all="1"))
-        self.images.users = lambda image: []
+        self.users.by_image.clear()
         dangling = await self.made_of(used.id)
         pruned = (await self.run_job("ImagePrune"))["ImagesDeleted"]
         deleted = [one["Deleted"] for one in pruned if one["Deleted"] in (used.id, dangling.id)]

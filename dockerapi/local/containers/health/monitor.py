@@ -18,6 +18,7 @@ from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.health.health import Check, Health, Result, check_of
 from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.model.timestamps import NANOSECONDS, go_duration
 
 #: Runs a command in a container: returns its exit code (None where it took more than so many
@@ -25,7 +26,7 @@ from dockerapi.model.timestamps import NANOSECONDS, go_duration
 Probe = Callable[[Container, tuple[str, ...], float], Awaitable[tuple[int | None, bytes]]]
 
 
-class HealthMonitor:
+class HealthMonitor(Observer):
     """The checks that go on."""
 
     log = Logger()

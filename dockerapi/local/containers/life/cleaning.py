@@ -6,10 +6,9 @@ already, and `reconcile` tries again at the next start.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.logger import Logger
 
+from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Networks
@@ -21,21 +20,23 @@ from dockerapi.local.host.threads import in_thread
 
 
 class Cleaner:
-    """Cleans up behind containers.
-
-    :ivar root_in_use: tells whether somebody who reads in a root takes its mount away when done.
-    """
+    """Cleans up behind containers; a root that somebody reads in is left to `roots`."""
 
     log = Logger()
 
     def __init__(
-        self, toolbox: Toolbox, places: Places, networks: Networks, volumes: VolumeMounts
+        self,
+        toolbox: Toolbox,
+        places: Places,
+        networks: Networks,
+        volumes: VolumeMounts,
+        roots: Roots,
     ) -> None:
         self._toolbox = toolbox
         self._places = places
         self._networks = networks
         self._volumes = volumes
-        self.root_in_use: Callable[[Container], bool] = lambda _: False
+        self._roots = roots
 
     def announce(self, container: Container) -> None:
         """Tell that `after_end` comes, before others learn that the container has ended.
@@ -74,7 +75,7 @@ class Cleaner:
 
     def _release(self, container: Container) -> None:
         """Unmount the root, and tell `reconcile` that no process is left to account for."""
-        if not self.root_in_use(container):
+        if not self._roots.in_use(container):
             unmount_root(self._places.directories(container))
         self._places.watch(container).pid_file.unlink(missing_ok=True)
 

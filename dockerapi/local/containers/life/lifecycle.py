@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import attrs
@@ -22,6 +22,7 @@ from dockerapi.engine.events import Event
 from dockerapi.local.containers.container import Container, Exit, State, Status
 from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.cleaning import Cleaner
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.life.order import Order
 from dockerapi.local.containers.life.restarting import Restarter, wants_restart
 from dockerapi.local.containers.life.running import Running
@@ -39,11 +40,7 @@ _NOT_STARTED = 128
 
 
 class Lifecycle:
-    """Carries out the transitions of containers.
-
-    :ivar runs: called when a container has started, or runs on from an earlier server.
-    :ivar let_go: called when a container has ended, or failed to start.
-    """
+    """Carries out the transitions of containers, and tells `observer` of them."""
 
     log = Logger()
 
@@ -53,14 +50,14 @@ class Lifecycle:
         starter: Starter,
         cleaner: Cleaner,
         order: Order,
+        observer: Observer,
         clock: IReactorTime,
     ) -> None:
-        self.runs: Callable[[Container], None] = lambda _: None
-        self.let_go: Callable[[Container], None] = lambda _: None
         self._ledger = ledger
         self._starter = starter
         self._cleaner = cleaner
         self._order = order
+        self._observer = observer
         self._clock = clock
         self._closing = False
         self._restarter = Restarter(
@@ -123,7 +120,7 @@ class Lifecycle:
 
     async def _fail(self, container: Container, before: State, error: BaseException) -> None:
         """Undo a start that failed, and record why; what goes wrong in that is only logged."""
-        self._let_go(container)
+        self._observer.ended(container)
         await self._cleaner.after_end(container, by_force=True)
         if not before.started_at:
             # It never was on its network.
@@ -165,7 +162,7 @@ class Lifecycle:
 
         self._keep(self._watching, wait())
         self._shortages.watch(container, watch.oom_file)
-        self.runs(container)
+        self._observer.started(container)
 
     async def end(self, container: Container, end: End) -> None:
         """Record the end of a container and tell of it, then clean up behind it."""
@@ -222,18 +219,11 @@ class Lifecycle:
             os.close(running.pidfd)
         # Also of one that starts again: who waits, waits for the next end.
         container.tell_exit(Exit(end.code))
-        self._let_go(container)
+        self._observer.ended(container)
         if running is not None:
             running.tell()
         if removes:
             container.tell_removal(Exit(end.code))
-
-    def _let_go(self, container: Container) -> None:
-        """Tell those that are at the container's streams; what fails there stops nothing here."""
-        try:
-            self.let_go(container)
-        except Exception:
-            self.log.failure("the container {id} was not let go", id=container.id)
 
     async def _restart(self, container: Container) -> None:
         """Start a container whose policy says so, after those that it needs."""
@@ -313,7 +303,7 @@ class Lifecycle:
             await self._ledger.forget(container, event(container, "destroy"))
             await self._cleaner.forget_volumes(container)
             self._restarter.forget(container)
-            self._let_go(container)
+            self._observer.ended(container)
             container.tell_removal(Exit(container.state.exit_code))
         finally:
             container.lock.release()

@@ -7,7 +7,7 @@ fails leaves that to its caller.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from dockerapi.local.containers.cdi.edits import give_devices
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.creation.endpoints import check_start, link_local
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.links import followers, linked, links_of, running_links
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Networks
@@ -56,10 +57,7 @@ class Started:
 
 
 class Starter:
-    """Starts the processes of containers.
-
-    :ivar monitored: called when a container's monitor is there and its process waits to be let go.
-    """
+    """Starts the processes of containers, and tells `observer` before each is let go."""
 
     def __init__(
         self,
@@ -68,13 +66,14 @@ class Starter:
         networks: Networks,
         volumes: VolumeMounts,
         registry: Registry,
+        observer: Observer,
     ) -> None:
-        self.monitored: Callable[[Container, Watch], None] = lambda _, __: None
         self._toolbox = toolbox
         self._places = places
         self._networks = networks
         self._volumes = volumes
         self._registry = registry
+        self._observer = observer
 
     async def start(self, container: Container) -> Started:
         """Start the process of `container`, whose lock is held, and return it.
@@ -89,7 +88,7 @@ class Starter:
         pidfd = open_process(monitored.pid)
         try:
             start_time = start_time_of(monitored.pid) or 0
-            self.monitored(container, watch)
+            self._observer.before_start(container, watch)
             await runtime.start(container.id, pidfd)
         except BaseException:
             os.close(pidfd)

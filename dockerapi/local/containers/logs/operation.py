@@ -20,6 +20,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, NotSupported
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container, Exit
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.life.settling import first_words
 from dockerapi.local.containers.life.transitions import Operation, check
 from dockerapi.local.containers.logs.drivers.feeds import Feeds
@@ -42,7 +43,7 @@ PIECE = 128 * 1024
 LOOK = 5.0
 
 
-class LogReader:
+class LogReader(Observer):
     """Reads the logs of containers, and has them rotated, and sent elsewhere."""
 
     log = Logger()
@@ -68,7 +69,7 @@ class LogReader:
         self._rotation.stop()
         self._changes.stop()
 
-    def started(self, container: Container, watch: Watch) -> None:
+    def before_start(self, container: Container, watch: Watch) -> None:
         """Look after the log of a container that `watch` monitors from now on.
 
         Raises `EngineError` in dockerd's words for options that cannot be.

@@ -18,6 +18,7 @@ from dockerapi.engine.errors import Conflict, EngineError
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.life.transitions import Operation, check
 from dockerapi.local.containers.logs.operation import LogReader
 from dockerapi.local.containers.logs.spool.ctl import say
@@ -38,7 +39,7 @@ PATIENCE = 3.0
 _CHOICE = Version(1, 42)
 
 
-class Attachments:
+class Attachments(Observer):
     """The hubs of all containers, and the operations that use them."""
 
     def __init__(

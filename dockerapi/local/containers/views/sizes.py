@@ -7,12 +7,13 @@ takes is known from its arrival.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import attrs
 
 from dockerapi.local.containers.container import Container, State
+from dockerapi.local.containers.needs import Images
 from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.host.sizes import tree_size
 from dockerapi.local.host.threads import in_thread
@@ -27,14 +28,11 @@ class Size:
 
 
 class ContainerSizes:
-    """Measures containers.
+    """Measures containers."""
 
-    :ivar of_image: tells the bytes of an image, by its id; images set it.
-    """
-
-    def __init__(self, places: Places) -> None:
-        self.of_image: Callable[[str], int] = lambda _: 0
+    def __init__(self, places: Places, images: Images) -> None:
         self._places = places
+        self._images = images
         #: What containers that do not run wrote, with what they were when it was measured.
         self._known: WeakKeyDictionary[Container, tuple[State, int, int]] = WeakKeyDictionary()
 
@@ -52,7 +50,7 @@ class ContainerSizes:
     def _size(self, container: Container, fresh: Mapping[str, int]) -> Size:
         known = fresh.get(container.id)
         written = self._known[container][2] if known is None else known
-        return Size(written, written + self.of_image(container.image))
+        return Size(written, written + self._images.size_of(container.image))
 
     def _known_size(self, container: Container) -> int | None:
         """Return what a container wrote where it cannot have changed since it was measured."""

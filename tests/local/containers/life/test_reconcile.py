@@ -5,14 +5,18 @@ from __future__ import annotations
 import signal
 import sqlite3
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from dockerapi.engine.engine import Engine
 from dockerapi.local.containers.container import Container
+from dockerapi.local.containers.foundation import Foundation
 from dockerapi.local.containers.life.cleaning import Cleaner
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.runtime.conmon import Watch
 from tests.local.containers.support import RigCase
 
@@ -25,9 +29,25 @@ class _Killed(Exception):
     """The server ends here."""
 
 
+class _Death(Observer):
+    """Has the server end right before it lets a process go.
+
+    :ivar pids: the process that it made, and its monitor; None while it shall live.
+    """
+
+    pids: list[int] | None = None
+
+    def before_start(self, container: Container, watch: Watch) -> None:
+        if self.pids is not None:
+            files = (watch.pid_file, watch.conmon_pid_file)
+            self.pids += [int(file.read_text()) for file in files]
+            raise _Killed
+
+
 class ReconcileTests(RigCase):
-    async def setUp(self) -> None:
-        await super().setUp()
+    def observers(self, engine: Engine, foundation: Foundation) -> Sequence[Observer]:
+        self.death = _Death()
+        return (self.death,)
 
     def forget(self, statement: str = _FORGOTTEN) -> None:
         """Make the database one that was not told of the last start."""
@@ -85,16 +105,11 @@ class ReconcileTests(RigCase):
         await self.rig.create("sleep", "100", name="cx")
         before = await self.state("cx")
         pids: list[int] = []
-
-        def die(container: Container, watch: Watch) -> None:
-            pids.extend(int(file.read_text()) for file in (watch.pid_file, watch.conmon_pid_file))
-            raise _Killed
+        self.death.pids = pids
 
         async def leave(*_: object, **__: object) -> None:
             raise _Killed
 
-        # As the death of a server right before it lets the process go leaves it.
-        self.rig.containers.starter.monitored = die
         self.patch(Cleaner, "after_end", leave)
         await self.assertFailure(
             Deferred.fromCoroutine(self.rig.job("ContainerStart", "cx")), _Killed

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Sequence
 
 import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import Clock, deferLater
 
+from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Status
+from dockerapi.local.containers.foundation import Foundation
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.life.order import PATIENCE, Order
 from dockerapi.local.containers.life.starting import Started
 from tests.local.containers.support import RigCase
@@ -28,7 +32,24 @@ async def until(true: object, seconds: float = 60.0) -> None:
     raise TimeoutError
 
 
+class _Streams(Observer):
+    """What is at the streams of containers.
+
+    :ivar fail: whether letting them go fails.
+    """
+
+    fail = False
+
+    def ended(self, container: Container) -> None:
+        if self.fail:
+            raise OSError(errno.EIO, "Input/output error")
+
+
 class RestartTests(RigCase):
+    def observers(self, engine: Engine, foundation: Foundation) -> Sequence[Observer]:
+        self.streams = _Streams()
+        return (self.streams,)
+
     def state(self, name: str) -> object:
         return self.rig.containers.registry.get(name).state
 
@@ -117,10 +138,7 @@ class RestartTests(RigCase):
         self.assertTrue(container.state.running)
 
     async def test_what_fails_at_the_streams_keeps_nobody_waiting(self) -> None:
-        def fail(_: object) -> None:
-            raise OSError(errno.EIO, "Input/output error")
-
-        self.rig.containers.lifecycle.let_go = fail
+        self.streams.fail = True
         await self.with_policy("always", "sleep", "1000")
         container = self.rig.containers.registry.get("again")
         os.kill(container.state.pid, signal.SIGKILL)
@@ -128,7 +146,7 @@ class RestartTests(RigCase):
         await self.rig.job("ContainerStop", "again", query="t=0")
         self.assertEqual(container.state.status, Status.EXITED)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
-        self.rig.containers.lifecycle.let_go = lambda _: None
+        self.streams.fail = False
 
     async def test_what_a_client_stops_stays_stopped(self) -> None:
         await self.with_policy("always", "sleep", "1000")

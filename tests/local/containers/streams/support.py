@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,7 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from dockerapi.engine.answers import Hijack, Stream
+from dockerapi.engine.engine import Engine
 from dockerapi.local.containers.execs.operations import Execs
+from dockerapi.local.containers.foundation import Foundation
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.logs.operation import LogReader
 from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.wire.duplex import CHUNK
@@ -62,20 +65,16 @@ class StreamsCase(RigCase):
 
     async def setUp(self) -> None:
         await super().setUp()
-        containers, places = self.rig.containers, self.rig.containers.places
-        events = self.rig.engine.events
-        self.logs = LogReader(containers.registry, lambda one: places.directories(one).log, reactor)
-        self.attachments = Attachments(
-            containers.registry, events, reactor, places.watch, self.logs
-        )
-        self.execs = Execs(
-            containers.registry, places, containers.toolbox, events, reactor, reactor
-        )
-        containers.starter.monitored = self.attachments.before_start
-        containers.lifecycle.let_go = self.attachments.ended
         for part in (self.logs, self.attachments, self.execs):
             part.register(self.rig.engine)
             self.addCleanup(part.stop)
+
+    def observers(self, engine: Engine, foundation: Foundation) -> Sequence[Observer]:
+        registry, places, events = foundation.registry, foundation.places, engine.events
+        self.logs = LogReader(registry, lambda one: places.directories(one).log, reactor)
+        self.attachments = Attachments(registry, events, reactor, places.watch, self.logs)
+        self.execs = Execs(registry, places, foundation.toolbox, events, reactor, reactor)
+        return (self.attachments,)
 
     def serve(self, answer: Any, client: Client) -> Deferred[None]:
         self.assertIsInstance(answer, Hijack | Stream)

@@ -198,17 +198,17 @@ class Rig:
         self.volumes.register(self.engine)
         self._stops.append(self.volumes.stop)
         await self.volumes.start()
-        foundation = Foundation(
+        self.foundation = Foundation(
             Registry(), self.images, self.layout, self.journal, self.engine.events
         )
         self.containers = Containers(
-            foundation,
+            self.foundation,
             self.store,
             self.networks,
             self.volumes,
             ContainerSettings(default_runtime=self.runtime, runtimes=self.runtimes),
             reactor,
-            self._observers(self.engine, foundation),
+            self._observers(self.engine, self.foundation),
         )
         self.containers.register(self.engine)
         self._stops.append(self.containers.stop)

@@ -51,7 +51,7 @@ class MeasuringTests(RigCase):
         await super().setUp()
         containers = self.rig.containers
         self.usage = DataUsage(
-            Index(), containers.registry, containers.listing, self.rig.volumes.catalogue
+            Index(), containers.registry, foundation.listing, self.rig.volumes.catalogue
         )
         self.usage.register(self.rig.engine)
 
@@ -98,13 +98,13 @@ class MeasuringTests(RigCase):
     async def test_one_walk_for_all_who_ask(self) -> None:
         await self.rig.create("true", name="one")
         walks: list[None] = []
-        measured = self.rig.containers.listing.measured
+        measured = self.rig.foundation.listing.measured
 
         async def counted() -> Any:
             walks.append(None)
             return await measured()
 
-        self.patch(self.rig.containers.listing, "measured", counted)
+        self.patch(self.rig.foundation.listing, "measured", counted)
         asked = [self.rig.job("SystemDataUsage") for _ in range(5)]
         answers = await gatherResults([Deferred.fromCoroutine(one) for one in asked])
         self.assertEqual(len(walks), 1)
@@ -115,14 +115,14 @@ class MeasuringTests(RigCase):
     async def test_what_does_not_run_is_measured_once(self) -> None:
         output = await self.rig.create("sh", "-c", "echo 1 > /f; sleep 60", name="one")
         container = self.rig.containers.registry.get("one")
-        (before,) = await self.rig.containers.sizes.of([container])
+        (before,) = await self.rig.foundation.sizes.of([container])
         self.assertEqual(before.written, 0)
         upper = self.rig.layout.container(output["Id"]) / "upper"
         await self.rig.job("ContainerStart", "one")
         await self.written(upper / "f")
-        (running,) = await self.rig.containers.sizes.of([container])
+        (running,) = await self.rig.foundation.sizes.of([container])
         self.assertGreater(running.written, 0)
         await self.rig.job("ContainerKill", "one")
-        (ended,) = await self.rig.containers.sizes.of([container])
+        (ended,) = await self.rig.foundation.sizes.of([container])
         (upper / "unseen").write_text("x" * 100)
-        self.assertEqual((await self.rig.containers.sizes.of([container]))[0], ended)
+        self.assertEqual((await self.rig.foundation.sizes.of([container]))[0], ended)

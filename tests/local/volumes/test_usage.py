@@ -49,9 +49,9 @@ class VersionTests(SynchronousTestCase):
 class MeasuringTests(RigCase):
     async def setUp(self) -> None:
         await super().setUp()
-        containers = self.rig.containers
+        foundation = self.rig.foundation
         self.usage = DataUsage(
-            Index(), containers.registry, foundation.listing, self.rig.volumes.catalogue
+            Index(), foundation.registry, foundation.listing, self.rig.volumes.catalogue
         )
         self.usage.register(self.rig.engine)
 

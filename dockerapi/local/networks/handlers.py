@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dockerapi.engine.answers import Answer
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Conflict, Forbidden, NotFound
+from dockerapi.engine.events import Event, EventBus
 from dockerapi.engine.job import Job
 from dockerapi.local.networks.bridge import NetworkSettings
 from dockerapi.local.networks.records import NetworkRecord
@@ -24,10 +25,11 @@ from dockerapi.model.networks import (
 
 
 class NetworkHandlers:
-    """Answers about the networks that `views` returns."""
+    """Answers about the networks that `views` returns; events go to `events`."""
 
-    def __init__(self, views: Callable[[], list[NetworkView]]) -> None:
+    def __init__(self, views: Callable[[], list[NetworkView]], events: EventBus) -> None:
         self._views = views
+        self._events = events
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of this module."""
@@ -57,6 +59,7 @@ class NetworkHandlers:
     async def prune(self, job: Job) -> Answer:
         """Answer NetworkPrune: predefined networks stay, and there are no others."""
         await job.request(NetworkPruneRequest)
+        self._events.publish(Event("network", "prune", "", {"reclaimed": "0"}))
         return {"NetworksDeleted": None}
 
     def _find(self, reference: str) -> NetworkView:

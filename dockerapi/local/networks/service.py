@@ -79,7 +79,7 @@ class Networks:
 
     def register(self, engine: Engine) -> None:
         """Register the handlers of the operations of the tag Network."""
-        NetworkHandlers(self.views).register(engine)
+        NetworkHandlers(self.views, engine.events).register(engine)
 
     async def start(self) -> None:
         """Load what is kept, bring the bridge up and begin to make namespaces ahead.

@@ -93,8 +93,8 @@ def _check_ports(config: ContainerConfig, host: HostConfig) -> None:
 def _check_names(host: HostConfig) -> None:
     """Check what is written into /etc/hosts and /etc/resolv.conf."""
     for entry in host.extra_hosts or ():
-        name, _, address = entry.partition(":")
-        if not name or not address or entry.split() != [entry]:
+        name, colon, address = entry.partition(":")
+        if not name or not colon or entry.split() != [entry]:
             raise InvalidParameter(f'bad format for add-host: "{entry}"')
         if address != _HOST_GATEWAY and not _is_address(address.strip("[]")):
             raise InvalidParameter(f'invalid IP address in add-host: "{address}"')

@@ -63,9 +63,10 @@ class CheckTests(SynchronousTestCase):
     def test_names(self) -> None:
         fine = ["a:192.0.2.1", "b:fd00::1", "c:[fd00::1]", "d:host-gateway"]
         self.assertEqual(self.check({"ExtraHosts": fine}), "")
-        for entry in ("a", "a:", ":192.0.2.1", "a b:192.0.2.1", "a\n:192.0.2.1"):
+        for entry in ("a", ":192.0.2.1", "a b:192.0.2.1", "a\n:192.0.2.1"):
             self.assertIn("bad format for add-host", self.check({"ExtraHosts": [entry]}), entry)
         self.assertIn("invalid IP address", self.check({"ExtraHosts": ["a:b"]}))
+        self.assertIn('invalid IP address in add-host: ""', self.check({"ExtraHosts": ["a:"]}))
         self.assertIn("unable to parse IP", self.check({"Dns": ["192.0.2.1\nsearch x"]}))
         for name in ("DnsSearch", "DnsOptions"):
             self.assertNotEqual(self.check({name: ["x\nnameserver 192.0.2.1"]}), "")

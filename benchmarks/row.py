@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import attrs
+import msgspec
 
 from benchmarks.servers import Server
 
 
-@attrs.frozen
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What a number is to reach: at most `bound`, or at least where more is better.
 
     :ivar ratio: whether it is the number divided by dockerd's.
@@ -35,8 +34,7 @@ class Target:
         return found >= self.bound if more else found <= self.bound
 
 
-@attrs.frozen
-class Number:
+class Number(msgspec.Struct, frozen=True):
     """One line of the table.
 
     :ivar more: whether more is better.
@@ -48,8 +46,7 @@ class Number:
     target: Target | None = None
 
 
-@attrs.frozen
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """Numbers that are measured together.
 
     :ivar once: measured once and not in rounds, as what cannot be repeated or takes long.
@@ -83,8 +80,7 @@ def one(
     )
 
 
-@attrs.frozen
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """A number's medians by server."""
 
     number: Number

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
+import msgspec
+from msgspec import structs
 
 from differences import normalise
 from differences.cases import Case
@@ -25,8 +26,7 @@ ABSENT = "(absent)"
 _PATHS = {"container": "/containers/{}/json", "volume": "/volumes/{}"}
 
 
-@attrs.frozen
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """One place where the sides differ.
 
     :ivar option: what the case is for, as `container run --memory`.
@@ -43,8 +43,7 @@ class Difference:
     ours: str
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What one side did: each command's result, and each inspection's fields by path."""
 
     results: tuple[Result, ...]
@@ -61,7 +60,7 @@ def play(case: Case, side: Side) -> Outcome:
         for command in case.steps:
             raw = side.run(command, newest=case.newest)
             output, errors = normalise.text(raw.output, root), normalise.text(raw.errors, root)
-            results.append(attrs.evolve(raw, output=output, errors=errors))
+            results.append(structs.replace(raw, output=output, errors=errors))
         inspections = []
         for what in case.inspect:
             kind, _, name = what.partition(" ")

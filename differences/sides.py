@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import attrs
+import msgspec
 
 from benchmarks import servers
 from benchmarks.load import Connection, get
@@ -41,8 +41,7 @@ _BRIDGE = "10.213.7.1/24"
 TIMEOUT = 30.0
 
 
-@attrs.frozen
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What a command did.
 
     :ivar status: its exit status; 124 when it took too long.

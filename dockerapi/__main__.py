@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from dockerapi.lean import load_by_need
+from dockerapi.terse import load_without_docstrings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
         from dockerapi.check import main as check
 
         return check(arguments[1:])
+    load_without_docstrings()
     from dockerapi.foreground import serve
 
     return serve(arguments)

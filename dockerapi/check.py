@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
@@ -27,8 +27,7 @@ _DISTRIBUTION = ("/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/")
 OK, WARNING, MISSING = "ok", "warning", "missing"
 
 
-@attrs.frozen
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One line: what was looked at, how it is, and what helps where it is not well."""
 
     what: str

@@ -10,7 +10,7 @@ import functools
 import os
 from typing import Any, TypeVar
 
-import attrs
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
@@ -55,7 +55,7 @@ OWN_SETTINGS = (
     "raise_priority",
 )
 
-P = TypeVar("P", bound=attrs.AttrsInstance)
+P = TypeVar("P", bound=msgspec.Struct)
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def part_of(kind: type[P], settings: Settings, **more: Any) -> P:
 
     Raises TypeError for a field that is neither there nor in `more`.
     """
-    fields = {field.name for field in attrs.fields(kind)} - more.keys()
+    fields = set(kind.__struct_fields__) - more.keys()
     if missing := {name for name in fields if not hasattr(settings, name)}:
         raise TypeError(f"{kind.__name__} has fields without a setting: {sorted(missing)}")
     return kind(**{name: getattr(settings, name) for name in fields}, **more)
@@ -259,7 +259,7 @@ class Daemon(Service):
             await everyone
 
     def _part(self, kind: type[P], **more: Any) -> P:
-        self._used |= {field.name for field in attrs.fields(kind)}
+        self._used |= set(kind.__struct_fields__)
         return part_of(kind, self.settings, **more)
 
     def _warn_of_unused_settings(self) -> None:

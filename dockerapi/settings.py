@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.model.defaults import ContainerDefaults
@@ -39,8 +40,7 @@ class Kind(Enum):
 MANY = (Kind.LIST, Kind.PAIRS, Kind.PROGRAMS, Kind.LIMITS)
 
 
-@attrs.frozen
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """An option: a field of `Settings` with its names.
 
     :ivar field: the field's name.

@@ -144,8 +144,10 @@ def makeService(options: Options) -> IService:
     """Make the daemon for twistd; exits with one line where an engine cannot be as asked for."""
     # Here, since twistd imports this module to list the options of all plugins.
     from dockerapi.lean import load_by_need
+    from dockerapi.terse import load_without_docstrings
 
     load_by_need()
+    load_without_docstrings()
     from dockerapi.command import CommandService
 
     try:

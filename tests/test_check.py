@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import attrs
+from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.check import MISSING, OK, WARNING, findings, render
@@ -33,7 +33,7 @@ HOST = HostFacts(
 
 def without(*names: str) -> HostFacts:
     tools = {**HOST.tools, **{name: Tool(name) for name in names}}
-    return attrs.evolve(HOST, tools=tools)
+    return structs.replace(HOST, tools=tools)
 
 
 class FindingTests(SynchronousTestCase):
@@ -48,9 +48,9 @@ class FindingTests(SynchronousTestCase):
             (without("runc", "crun"), "runtime", "runc"),
             (without("conmon"), "conmon", "conmon"),
             (without("nft", "iptables"), "firewall", "nftables"),
-            (attrs.evolve(HOST, overlay=False), "overlay file system", "overlay"),
-            (attrs.evolve(HOST, filesystem="overlay"), "overlay file system", "--data-root"),
-            (attrs.evolve(HOST, kernel="4.19.0"), "kernel", "5.10"),
+            (structs.replace(HOST, overlay=False), "overlay file system", "overlay"),
+            (structs.replace(HOST, filesystem="overlay"), "overlay file system", "--data-root"),
+            (structs.replace(HOST, kernel="4.19.0"), "kernel", "5.10"),
         ]:
             (found,) = (one for one in findings(host) if one.what == what)
             self.assertEqual(found.state, MISSING)
@@ -94,7 +94,7 @@ class HoleTests(SynchronousTestCase):
     def test_what_a_distribution_may_have_mended(self) -> None:
         for path, packaged in (("/usr/sbin/runc", True), ("/usr/local/sbin/runc", False)):
             tool = Tool("runc", path, "1.1.5+ds1", "1.1.5+ds1-1+deb12u1")
-            host = attrs.evolve(HOST, tools={**HOST.tools, "runc": tool})
+            host = structs.replace(HOST, tools={**HOST.tools, "runc": tool})
             (found,) = (one for one in findings(host) if one.what == "runc")
             self.assertEqual(found.state, WARNING)
             self.assertEqual("unless your distribution" in found.remedy, packaged, path)

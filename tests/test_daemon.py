@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 
-import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
@@ -318,8 +318,7 @@ class DaemonTests(TestCase):
         self.assertEqual(named, ["bip"])
 
     def test_a_part_takes_only_what_there_is(self) -> None:
-        @attrs.frozen
-        class Part:
+        class Part(msgspec.Struct, frozen=True):
             data_root: str
             more: int
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from dockerapi.model.versions import Version
 
 
-@attrs.frozen
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A row of the route table.
 
     :ivar path: without its version; ``{id}`` is one segment, ``{id:.*}`` any number of them,

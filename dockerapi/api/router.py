@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
+import msgspec
 from klein import Klein
 from twisted.logger import Logger
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -44,8 +44,7 @@ class _Digits(BaseConverter):
     regex = "[0-9.]+"
 
 
-@attrs.frozen
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """A path that has a route.
 
     :ivar names: the names in the path, decoded, in order.
@@ -59,8 +58,7 @@ class Match:
     path: str
 
 
-@attrs.frozen
-class Redirect:
+class Redirect(msgspec.Struct, frozen=True):
     """A path that is not clean, and where the client is sent instead."""
 
     location: bytes

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from dockerapi._version import __version__
 from dockerapi.model.versions import OLDEST, Version
 
 
-@attrs.frozen
-class ApiSettings:
+class ApiSettings(msgspec.Struct, frozen=True):
     """How the API answers.
 
     :ivar min_api_version: the oldest version that is served.

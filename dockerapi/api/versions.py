@@ -6,6 +6,7 @@ Source: moby's version middleware; below 1.24 Docker 1.2's `makeHttpHandler`.
 from __future__ import annotations
 
 import attrs
+import msgspec
 
 from dockerapi.engine.facts import Facts
 from dockerapi.model.versions import Version
@@ -22,8 +23,7 @@ class VersionRefused(Exception):
     message: str
 
 
-@attrs.frozen
-class Requested:
+class Requested(msgspec.Struct, frozen=True):
     """A version as it stands in a path, as in ``1.41.0``.
 
     Any digits and dots are accepted, as dockerd's pattern does; what is missing counts as 0.

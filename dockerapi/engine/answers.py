@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.wire.duplex import Duplex, Sink
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-@attrs.frozen
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """JSON that is already encoded (for what is served from memory)."""
 
     body: bytes
 
 
-@attrs.frozen
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """A body that is written while it is made.
 
     `serve` writes to the sink and returns when all is written (the API then ends the body); it is
@@ -43,8 +41,7 @@ class Stream:
     error_lines: bool = False
 
 
-@attrs.frozen
-class Hijack:
+class Hijack(msgspec.Struct, frozen=True):
     """The connection itself, from here on a raw stream in both directions.
 
     The API sends the head in a write of its own, then calls `serve` with the client's side. When
@@ -60,15 +57,13 @@ class Hijack:
     headers: Headers = ()
 
 
-@attrs.frozen
-class Bare:
+class Bare(msgspec.Struct, frozen=True):
     """No body, but headers besides those that every answer has."""
 
     headers: Headers = ()
 
 
-@attrs.frozen
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """An answer in HTTP's own terms, sent as it is (a forwarding engine's, or a bare HEAD).
 
     :ivar body: the bytes, or what writes them.

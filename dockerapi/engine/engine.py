@@ -10,6 +10,8 @@ from time import perf_counter
 from typing import Any
 
 import attrs
+import msgspec
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -38,8 +40,7 @@ Authorize = Callable[[Job], Awaitable[None]]
 FilterAnswer = Callable[[Job, Answer], Answer]
 
 
-@attrs.frozen
-class Registration:
+class Registration(msgspec.Struct, frozen=True):
     """A handler with the ways in which its jobs differ from others.
 
     :ivar early: may run before activation.
@@ -134,7 +135,7 @@ class Engine:
         registration = self._handlers.get(name)
         if registration is None:
             raise UnknownJob(name)
-        self._handlers[name] = attrs.evolve(registration, handler=wrap(registration.handler))
+        self._handlers[name] = structs.replace(registration, handler=wrap(registration.handler))
 
     def handles(self, name: str) -> bool:
         """Tell whether a handler is registered for `name`."""
@@ -206,10 +207,10 @@ class Engine:
         """Make a streaming answer part of its job: it ends when the stream has been served."""
         if isinstance(answer, Stream | Hijack):
             run.streaming = True
-            return attrs.evolve(answer, serve=self._serving(run, answer.serve))
+            return structs.replace(answer, serve=self._serving(run, answer.serve))
         if isinstance(answer, Response) and not isinstance(answer.body, bytes):
             run.streaming = True
-            return attrs.evolve(answer, body=self._serving(run, answer.body))
+            return structs.replace(answer, body=self._serving(run, answer.body))
         return answer
 
     def _serving(

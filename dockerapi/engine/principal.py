@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """The one on whose behalf a job runs.
 
     :ivar listener: the host string of the listener, as in ``unix:///run/d.sock``; ``embedded`` for

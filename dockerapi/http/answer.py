@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-import attrs
 import msgspec
 
 from dockerapi.http.date import date_line
@@ -21,8 +20,7 @@ _STATUS_LINES = {
 BODILESS = frozenset((101, 204, 304))
 
 
-@attrs.frozen
-class Fields:
+class Fields(msgspec.Struct, frozen=True):
     """Header fields as bytes, with what they say about framing.
 
     :ivar lines: the fields, each with its CR LF.

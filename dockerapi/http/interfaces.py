@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import attrs
+import msgspec
 
 from dockerapi.wire.duplex import Duplex, Sink, Source
 
 HeaderList = Sequence[tuple[bytes, bytes]]
 
 
-@attrs.frozen
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """The other end of a connection.
 
     :ivar listener: the host string of the listener that accepted it.

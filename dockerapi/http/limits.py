@@ -5,11 +5,10 @@ Rule: every bound that a client could reach is named here; nothing else in the p
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Sizes in bytes, times in seconds.
 
     :ivar line: the longest request line (414 past it) or header line (431).

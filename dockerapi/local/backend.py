@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError, InvalidParameter
@@ -47,8 +47,7 @@ from dockerapi.model.defaults import ContainerDefaults
 _DEFAULT_ROOT = "/var/lib/dockerapi"
 
 
-@attrs.frozen
-class LocalSettings:
+class LocalSettings(msgspec.Struct, frozen=True):
     """What of the settings the embedded engine needs; see docs/configuration.md."""
 
     data_root: str = _DEFAULT_ROOT

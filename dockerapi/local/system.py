@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 from twisted._version import __version__ as twisted_version
 
@@ -37,8 +36,7 @@ _INDEX = "https://index.docker.io/v1/"
 _LOOPBACK = ("::1/128", "127.0.0.0/8")
 
 
-@attrs.frozen
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """How many containers there are by state, and how many images."""
 
     running: int = 0
@@ -47,8 +45,7 @@ class Counts:
     images: int = 0
 
 
-@attrs.frozen
-class SystemSettings:
+class SystemSettings(msgspec.Struct, frozen=True):
     """What of the settings `/info` tells.
 
     :ivar runtimes: the further runtimes, programs by name.
@@ -60,7 +57,7 @@ class SystemSettings:
     labels: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
-    runtimes: Mapping[str, str] = attrs.field(factory=dict)
+    runtimes: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class System:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 from typing import Self
 
-import attrs
+import msgspec
 from msgspec import Struct
 
 from dockerapi.model.containers import ContainerConfig
@@ -47,8 +47,7 @@ def go_file_mode(mode: int) -> int:
     return _GO_KINDS.get(stat.S_IFMT(mode), 0) | special | (mode & 0o777)
 
 
-@attrs.frozen
-class PathStat:
+class PathStat(msgspec.Struct, frozen=True):
     """What the header X-Docker-Container-Path-Stat tells of a file.
 
     :ivar mode: as stat(2) tells it.
@@ -89,8 +88,7 @@ def _path(query: Query) -> str:
     return path
 
 
-@attrs.frozen
-class ArchiveRequest:
+class ArchiveRequest(msgspec.Struct, frozen=True):
     """ContainerArchive and ContainerArchiveInfo.
 
     :ivar path: as sent, with whatever bytes it has (surrogateescape).
@@ -109,8 +107,7 @@ class _Copied(Struct, rename="pascal"):
     resource: str = ""
 
 
-@attrs.frozen
-class CopyRequest:
+class CopyRequest(msgspec.Struct, frozen=True):
     """ContainerCopy, which `docker cp` asked for before there was ContainerArchive."""
 
     container: str
@@ -125,8 +122,7 @@ class CopyRequest:
         return cls(args[0], path)
 
 
-@attrs.frozen
-class PutArchiveRequest:
+class PutArchiveRequest(msgspec.Struct, frozen=True):
     """PutContainerArchive.
 
     :ivar path: the directory to put the archive into.
@@ -154,8 +150,7 @@ class PutArchiveRequest:
         )
 
 
-@attrs.frozen
-class CommitRequest:
+class CommitRequest(msgspec.Struct, frozen=True):
     """ImageCommit.
 
     :ivar name: the name of the new image, or None.
@@ -209,8 +204,7 @@ def _platforms(query: Query, version: Version) -> tuple[Platform, ...]:
     return tuple(Platform.from_json(text) for text in texts if text)
 
 
-@attrs.frozen
-class SaveRequest:
+class SaveRequest(msgspec.Struct, frozen=True):
     """ImageGet and ImageGetAll.
 
     :ivar names: names and ids of images.
@@ -227,8 +221,7 @@ class SaveRequest:
         return cls(tuple(args) or tuple(query.all("names")), _platforms(query, version))
 
 
-@attrs.frozen
-class LoadRequest:
+class LoadRequest(msgspec.Struct, frozen=True):
     """ImageLoad.
 
     :ivar quiet: whether nothing is told of progress.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-import attrs
+import msgspec
 
 from dockerapi.model.containers import CreateBody, HostConfig
 from dockerapi.model.createversions import PLATFORM, limit_create, limit_update
@@ -32,8 +32,7 @@ _NO_BODY_OF_START = Version(1, 24)
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
 
-@attrs.frozen
-class CreateRequest:
+class CreateRequest(msgspec.Struct, frozen=True):
     """ContainerCreate.
 
     :ivar name: the wanted name; empty for one that the engine chooses.
@@ -64,8 +63,7 @@ class CreateRequest:
         return cls(query.text("name"), platform, body, received)
 
 
-@attrs.frozen
-class ContainerRequest:
+class ContainerRequest(msgspec.Struct, frozen=True):
     """An operation that says nothing but which container."""
 
     container: str
@@ -76,8 +74,7 @@ class ContainerRequest:
         return cls(args[0])
 
 
-@attrs.frozen
-class StartRequest:
+class StartRequest(msgspec.Struct, frozen=True):
     """ContainerStart.
 
     :ivar host: the host configuration that it is to have from now on, as early clients send it;
@@ -105,8 +102,7 @@ class StartRequest:
         return cls(args[0], decode_json(received, HostConfig))
 
 
-@attrs.frozen
-class InspectRequest:
+class InspectRequest(msgspec.Struct, frozen=True):
     """ContainerInspect; `size` asks for the sizes of its layers."""
 
     container: str
@@ -119,8 +115,7 @@ class InspectRequest:
         return cls(args[0], Query(envelope.query).boolean("size"), version)
 
 
-@attrs.frozen
-class StopRequest:
+class StopRequest(msgspec.Struct, frozen=True):
     """ContainerStop and ContainerRestart.
 
     :ivar signal: the signal to begin with; empty for the container's own.
@@ -139,8 +134,7 @@ class StopRequest:
         return cls(args[0], query.text("signal") if version >= (1, 42) else "", timeout)
 
 
-@attrs.frozen
-class KillRequest:
+class KillRequest(msgspec.Struct, frozen=True):
     """ContainerKill; an empty `signal` is SIGKILL."""
 
     container: str
@@ -152,8 +146,7 @@ class KillRequest:
         return cls(args[0], Query(envelope.query).text("signal"))
 
 
-@attrs.frozen
-class RenameRequest:
+class RenameRequest(msgspec.Struct, frozen=True):
     """ContainerRename."""
 
     container: str
@@ -165,8 +158,7 @@ class RenameRequest:
         return cls(args[0], Query(envelope.query).text("name"))
 
 
-@attrs.frozen
-class WaitRequest:
+class WaitRequest(msgspec.Struct, frozen=True):
     """ContainerWait; `condition` is ``not-running``, ``next-exit`` or ``removed``."""
 
     container: str
@@ -184,8 +176,7 @@ class WaitRequest:
         return cls(args[0], condition)
 
 
-@attrs.frozen
-class DeleteRequest:
+class DeleteRequest(msgspec.Struct, frozen=True):
     """ContainerDelete; `force` kills first, `volumes` takes anonymous volumes along."""
 
     container: str
@@ -200,8 +191,7 @@ class DeleteRequest:
         return cls(args[0], query.boolean("force"), query.boolean("v"), query.boolean("link"))
 
 
-@attrs.frozen
-class ListRequest:
+class ListRequest(msgspec.Struct, frozen=True):
     """ContainerList.
 
     :ivar limit: how many of the newest, running or not; 0 for no limit.
@@ -253,8 +243,7 @@ def _check_ports(filters: Filters) -> None:
                 ) from None
 
 
-@attrs.frozen
-class PruneRequest:
+class PruneRequest(msgspec.Struct, frozen=True):
     """ContainerPrune."""
 
     filters: Filters
@@ -265,8 +254,7 @@ class PruneRequest:
         return cls(Filters.parse(Query(envelope.query).text("filters"), _PRUNE_FILTERS))
 
 
-@attrs.frozen
-class TopRequest:
+class TopRequest(msgspec.Struct, frozen=True):
     """ContainerTop; `arguments` are those of ps(1)."""
 
     container: str
@@ -278,8 +266,7 @@ class TopRequest:
         return cls(args[0], Query(envelope.query).text("ps_args", "-ef"))
 
 
-@attrs.frozen
-class UpdateRequest:
+class UpdateRequest(msgspec.Struct, frozen=True):
     """ContainerUpdate; `changes` are `Resources` and a restart policy, what is unset stays."""
 
     container: str
@@ -294,8 +281,7 @@ class UpdateRequest:
         return cls(args[0], changes)
 
 
-@attrs.frozen
-class StatsRequest:
+class StatsRequest(msgspec.Struct, frozen=True):
     """ContainerStats; without `stream` one sample, and `one_shot` asks for none before it."""
 
     container: str

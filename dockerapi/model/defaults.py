@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Self
 
-import attrs
+import msgspec
 
 from dockerapi.model.containers import Ulimit
 from dockerapi.model.malformed import Malformed
@@ -25,8 +25,7 @@ _NAMES = frozenset(
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
 
 
-@attrs.frozen
-class ContainerDefaults:
+class ContainerDefaults(msgspec.Struct, frozen=True):
     """The defaults.
 
     :ivar ulimits: for what a container has no limit of its own.

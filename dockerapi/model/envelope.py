@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from dockerapi.model.malformed import Malformed
 from dockerapi.wire.duplex import CHUNK, Source
@@ -27,8 +27,7 @@ class EmptySource:
         """Do nothing: there is nothing to give up."""
 
 
-@attrs.frozen
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """One request of the API.
 
     :ivar method: as on the wire, as in ``POST``.
@@ -43,7 +42,7 @@ class Envelope:
     path: str = "/"
     query: str = ""
     headers: Sequence[tuple[bytes, bytes]] = ()
-    body: Source = attrs.field(factory=EmptySource)
+    body: Source = msgspec.field(default_factory=EmptySource)
     length: int | None = 0
 
     def header(self, name: bytes) -> bytes | None:

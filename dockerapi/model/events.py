@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-import attrs
 import msgspec
 
 from dockerapi.model.envelope import Envelope
@@ -51,8 +50,7 @@ class Occurrence(Protocol):
     def scope(self) -> str: ...  # noqa: D102
 
 
-@attrs.frozen
-class EventsRequest:
+class EventsRequest(msgspec.Struct, frozen=True):
     """What events are wanted, and how they are to be written.
 
     :ivar since: nanoseconds since 1970, or None for what happens from now on (with `until`: for

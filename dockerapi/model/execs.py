@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-import attrs
+import msgspec
 from msgspec import Struct
 
 from dockerapi.model.decode import decode_json
@@ -51,8 +51,7 @@ class ExecStartConfig(Struct, rename="pascal"):
     console_size: list[int] | None = None
 
 
-@attrs.frozen
-class ExecCreateRequest:
+class ExecCreateRequest(msgspec.Struct, frozen=True):
     """ContainerExec."""
 
     container: str
@@ -72,8 +71,7 @@ class ExecCreateRequest:
         return cls(args[0], config)
 
 
-@attrs.frozen
-class ExecStartRequest:
+class ExecStartRequest(msgspec.Struct, frozen=True):
     """ExecStart.
 
     :ivar tty: whether its output is bare; whether there is a terminal the exec itself says.
@@ -98,8 +96,7 @@ class ExecStartRequest:
         return cls(args[0], config.detach, config.tty, size, version)
 
 
-@attrs.frozen
-class ExecRequest:
+class ExecRequest(msgspec.Struct, frozen=True):
     """An operation that says nothing but which exec."""
 
     exec_id: str

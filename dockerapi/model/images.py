@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-import attrs
+import msgspec
 
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
@@ -28,8 +28,7 @@ _INSPECTED_PLATFORM = Version(1, 49)
 _PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
-@attrs.frozen
-class ImageCreateRequest:
+class ImageCreateRequest(msgspec.Struct, frozen=True):
     """An image to be pulled or imported.
 
     :ivar pull: what to pull; None for an import.
@@ -94,8 +93,7 @@ def _platform(query: Query) -> Platform | None:
     return Platform.from_json(text) if text else None
 
 
-@attrs.frozen
-class ImageInspectRequest:
+class ImageInspectRequest(msgspec.Struct, frozen=True):
     """An image to tell of.
 
     :ivar platform: what it has to be for; None for any.
@@ -116,8 +114,7 @@ class ImageInspectRequest:
         return cls(args[0], platform)
 
 
-@attrs.frozen
-class ImageHistoryRequest:
+class ImageHistoryRequest(msgspec.Struct, frozen=True):
     """An image whose making is asked for; `platform` is what it has to be for, or None."""
 
     image: str
@@ -130,8 +127,7 @@ class ImageHistoryRequest:
         return cls(args[0], _platform(query) if version >= _HISTORY_PLATFORM else None)
 
 
-@attrs.frozen
-class ImageListRequest:
+class ImageListRequest(msgspec.Struct, frozen=True):
     """Which images ImageList shall tell of; with `every` those too that are only in between."""
 
     filters: Filters
@@ -154,8 +150,7 @@ class ImageListRequest:
         return cls(filters, every, shared, not (filters or every or shared))
 
 
-@attrs.frozen
-class ImageTagRequest:
+class ImageTagRequest(msgspec.Struct, frozen=True):
     """A name for an image.
 
     :ivar image: which image, as the client wrote it.
@@ -175,8 +170,7 @@ class ImageTagRequest:
         return cls(args[0], name)
 
 
-@attrs.frozen
-class ImageDeleteRequest:
+class ImageDeleteRequest(msgspec.Struct, frozen=True):
     """An image or a name of one that shall go; `parents_too` what it alone was made of as well."""
 
     image: str
@@ -190,8 +184,7 @@ class ImageDeleteRequest:
         return cls(args[0], query.boolean("force"), not query.boolean("noprune"))
 
 
-@attrs.frozen
-class ImagePruneRequest:
+class ImagePruneRequest(msgspec.Struct, frozen=True):
     """Which unused images shall go: those without a name, unless `every`."""
 
     filters: Filters

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import attrs
+import msgspec
 
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.filters import Filters
@@ -29,8 +29,7 @@ _CURRENT = Version(1, 40)
 _MEMBERS_LISTED = Version(1, 28)
 
 
-@attrs.frozen
-class NetworkMember:
+class NetworkMember(msgspec.Struct, frozen=True):
     """A container on a network, as NetworkInspect tells of it.
 
     :ivar address: with its prefix length, as in ``172.18.0.2/16``; empty without one.
@@ -42,8 +41,7 @@ class NetworkMember:
     address: str
 
 
-@attrs.frozen
-class NetworkView:
+class NetworkView(msgspec.Struct, frozen=True):
     """What the API tells of a network.
 
     :ivar created: nanoseconds since 1970.
@@ -57,9 +55,9 @@ class NetworkView:
     created: int
     subnet: str = ""
     gateway: str = ""
-    options: Mapping[str, str] = attrs.field(factory=dict)
+    options: Mapping[str, str] = msgspec.field(default_factory=dict)
     predefined: bool = True
-    members: Mapping[str, NetworkMember] = attrs.field(factory=dict)
+    members: Mapping[str, NetworkMember] = msgspec.field(default_factory=dict)
     in_use: int = 0
     available: int = 0
 
@@ -114,8 +112,7 @@ class NetworkView:
         return answer
 
 
-@attrs.frozen
-class NetworkPruneRequest:
+class NetworkPruneRequest(msgspec.Struct, frozen=True):
     """NetworkPrune."""
 
     filters: Filters
@@ -129,8 +126,7 @@ class NetworkPruneRequest:
         return cls(filters)
 
 
-@attrs.frozen
-class NetworkListRequest:
+class NetworkListRequest(msgspec.Struct, frozen=True):
     """Which networks NetworkList shall tell of."""
 
     filters: Filters
@@ -168,8 +164,7 @@ class NetworkListRequest:
         return unused == self.filters.truth("dangling", False)
 
 
-@attrs.frozen
-class NetworkInspectRequest:
+class NetworkInspectRequest(msgspec.Struct, frozen=True):
     """Which network NetworkInspect shall tell of."""
 
     network: str

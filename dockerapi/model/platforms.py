@@ -10,7 +10,6 @@ import platform
 import re
 from typing import Self
 
-import attrs
 import msgspec
 
 from dockerapi.model.decode import decode_json
@@ -54,8 +53,7 @@ class _Members(msgspec.Struct):
     variant: str = ""
 
 
-@attrs.frozen
-class Platform:
+class Platform(msgspec.Struct, frozen=True):
     """An operating system and a processor's architecture, in Go's words; empty for any."""
 
     os: str = ""

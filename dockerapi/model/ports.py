@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-import attrs
+import msgspec
 
 from dockerapi.model.containers import PortBinding
 from dockerapi.model.malformed import Malformed
@@ -21,8 +21,7 @@ _HIGHEST = 65535
 _NUMBERS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
-@attrs.frozen(order=True)
-class Port:
+class Port(msgspec.Struct, frozen=True, order=True):
     """A port of a container, written ``80/tcp``."""
 
     number: int
@@ -40,8 +39,7 @@ class Port:
         return ports[0]
 
 
-@attrs.frozen
-class PublishedPort:
+class PublishedPort(msgspec.Struct, frozen=True):
     """A port of the host that leads to one of a container.
 
     :ivar port: the container's.
@@ -54,8 +52,7 @@ class PublishedPort:
     number: int
 
 
-@attrs.frozen
-class PortRequest:
+class PortRequest(msgspec.Struct, frozen=True):
     """A wish for a `PublishedPort`: the first that is free from `first` to `last`.
 
     :ivar addresses: on which the same number is wanted, in text.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Self
 
-import attrs
+import msgspec
+from msgspec import structs
 
 from dockerapi.model.malformed import Malformed
 
@@ -34,8 +35,7 @@ _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
 _ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
-@attrs.frozen(order=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, order=True):
     """A name with perhaps a tag and a digest.
 
     :ivar domain: the registry's host, as in ``docker.io`` or ``localhost:5000``.
@@ -96,18 +96,18 @@ class Reference:
 
     def with_default_tag(self) -> Self:
         """Return it with the tag ``latest`` where it is a name alone."""
-        return attrs.evolve(self, tag=DEFAULT_TAG) if self.is_bare else self
+        return structs.replace(self, tag=DEFAULT_TAG) if self.is_bare else self
 
     def with_tag(self, tag: str) -> Self:
         """Return the name with `tag` and no digest; raise `Malformed` for what is no tag."""
         if _TAG_ALONE.fullmatch(tag) is None:
             raise Malformed("invalid tag format")
-        return attrs.evolve(self, tag=tag, digest="")
+        return structs.replace(self, tag=tag, digest="")
 
     def with_digest(self, digest: str) -> Self:
         """Return the name with `digest` and no tag; raise `Malformed` for what is none."""
         check_digest(digest)
-        return attrs.evolve(self, tag="", digest=digest)
+        return structs.replace(self, tag="", digest=digest)
 
     def __str__(self) -> str:
         return self.name + self._suffix()

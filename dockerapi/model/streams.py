@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-import attrs
+import msgspec
 
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.malformed import Malformed
@@ -29,8 +29,7 @@ def stream_type(version: Version, *, framed: bool) -> str:
     return MULTIPLEXED_STREAM if framed and version >= _MULTIPLEXED else RAW_STREAM
 
 
-@attrs.frozen
-class AttachRequest:
+class AttachRequest(msgspec.Struct, frozen=True):
     """ContainerAttach; `stream` follows what comes, `logs` begins with what was written."""
 
     container: str
@@ -63,8 +62,7 @@ class AttachRequest:
         return _outputs(self.stdout, self.stderr)
 
 
-@attrs.frozen
-class LogsRequest:
+class LogsRequest(msgspec.Struct, frozen=True):
     """ContainerLogs.
 
     :ivar since: nanoseconds since 1970, or None; `until` likewise.
@@ -108,8 +106,7 @@ class LogsRequest:
         return _outputs(self.stdout, self.stderr)
 
 
-@attrs.frozen
-class ResizeRequest:
+class ResizeRequest(msgspec.Struct, frozen=True):
     """ContainerResize and ExecResize; `target` is the container or the exec."""
 
     target: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import attrs
+import msgspec
 
 from dockerapi.model.envelope import Envelope
 from dockerapi.model.malformed import Malformed
@@ -29,8 +29,7 @@ _SUMS = {
 }
 
 
-@attrs.frozen
-class DataUsageRequest:
+class DataUsageRequest(msgspec.Struct, frozen=True):
     """SystemDataUsage.
 
     :ivar kinds: the kinds of objects to tell of.
@@ -53,8 +52,7 @@ class DataUsageRequest:
         return cls(frozenset(kinds or _KINDS), verbose, version)
 
 
-@attrs.frozen
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What objects of one kind take, in bytes.
 
     :ivar items: each object as the API tells of it.

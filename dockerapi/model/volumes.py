@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Self
 
-import attrs
+import msgspec
 from msgspec import Struct
 
 from dockerapi.model.decode import decode_json
@@ -34,8 +34,7 @@ class VolumeCreateBody(Struct, rename="pascal"):
     cluster_volume_spec: dict[str, Any] | None = None
 
 
-@attrs.frozen
-class VolumeCreateRequest:
+class VolumeCreateRequest(msgspec.Struct, frozen=True):
     """VolumeCreate."""
 
     body: VolumeCreateBody
@@ -49,8 +48,7 @@ class VolumeCreateRequest:
         return cls(body, version)
 
 
-@attrs.frozen
-class VolumeRequest:
+class VolumeRequest(msgspec.Struct, frozen=True):
     """An operation that says nothing but which volume."""
 
     volume: str
@@ -61,8 +59,7 @@ class VolumeRequest:
         return cls(args[0])
 
 
-@attrs.frozen
-class VolumeDeleteRequest:
+class VolumeDeleteRequest(msgspec.Struct, frozen=True):
     """VolumeDelete; with `force` a volume that is missing is no error."""
 
     volume: str
@@ -74,8 +71,7 @@ class VolumeDeleteRequest:
         return cls(args[0], Query(envelope.query).boolean("force"))
 
 
-@attrs.frozen
-class VolumeListRequest:
+class VolumeListRequest(msgspec.Struct, frozen=True):
     """VolumeList.
 
     :ivar dangling: whether only volumes are wanted that no container has, or only such that one
@@ -92,8 +88,7 @@ class VolumeListRequest:
         return cls(filters, _truth(filters, "dangling"))
 
 
-@attrs.frozen
-class VolumePruneRequest:
+class VolumePruneRequest(msgspec.Struct, frozen=True):
     """VolumePrune; `named` takes volumes that have a name along."""
 
     filters: Filters

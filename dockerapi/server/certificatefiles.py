@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError
 
@@ -16,8 +16,7 @@ class BadCertificate(EngineError):
     """A certificate, key or authority that cannot be used; the message names the file."""
 
 
-@attrs.frozen
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """Where certificates lie (PEM).
 
     :ivar certificate: the server's own, with what chains it to its authority behind it.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import (
@@ -45,8 +46,7 @@ from dockerapi.server.unixsocket import BoundSocket, group_id
 _NEVER_WRAPPED = ("ssl", "unix")
 
 
-@attrs.frozen
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     """One port to be opened.
 
     :ivar host: whose it is.
@@ -58,8 +58,7 @@ class Opening:
     tls: bool
 
 
-@attrs.frozen
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What holds for all hosts of a server.
 
     :ivar group: the group of unix sockets.
@@ -112,8 +111,7 @@ class UnixAdoptedEndpoint:
         return succeed(port)
 
 
-@attrs.frozen
-class EndpointMaker:
+class EndpointMaker(msgspec.Struct, frozen=True):
     """Makes the openings of hosts."""
 
     reactor: Any

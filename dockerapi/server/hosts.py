@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import InvalidParameter
 
@@ -31,8 +31,7 @@ class BadHost(InvalidParameter):
         super().__init__(f"cannot listen on {printable(text)}: {reason}")
 
 
-@attrs.frozen
-class TcpHost:
+class TcpHost(msgspec.Struct, frozen=True):
     """``tcp://ADDR:PORT`` or ``ssl://ADDR:PORT``; port 0 lets the kernel choose one."""
 
     text: str
@@ -46,8 +45,7 @@ class TcpHost:
         return show_address(self.address, self.port)
 
 
-@attrs.frozen
-class UnixHost:
+class UnixHost(msgspec.Struct, frozen=True):
     """``unix:///PATH``."""
 
     text: str
@@ -60,8 +58,7 @@ class UnixHost:
         return self.path
 
 
-@attrs.frozen
-class InheritedHost:
+class InheritedHost(msgspec.Struct, frozen=True):
     """``fd://``, ``fd://*``, ``fd://N`` or ``fd://NAME``: sockets that were passed to us.
 
     :ivar selector: ``*``, a descriptor's number or a name.
@@ -77,8 +74,7 @@ class InheritedHost:
         return self.selector
 
 
-@attrs.frozen
-class EndpointHost:
+class EndpointHost(msgspec.Struct, frozen=True):
     """``endpoint://DESCRIPTION``: an endpoint description of Twisted's (`--endpoint`)."""
 
     text: str

@@ -5,7 +5,7 @@ Rule: a request is sent a second time only where the first cannot have had an ef
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter, Unavailable
 from dockerapi.upstream.exchange import Exchange, Request
@@ -17,8 +17,7 @@ from dockerapi.wire.httphead import BadHead
 OWN_LIMIT = 1024 * 1024
 
 
-@attrs.frozen
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """Sends requests through a pool; `name` is the upstream's, for messages."""
 
     pool: Pool

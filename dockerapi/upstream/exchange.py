@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -30,8 +30,7 @@ from dockerapi.wire.httphead import AnswerHead, BadHead, HeadReader, request_hea
 CONTINUE_TIMEOUT = 1.0
 
 
-@attrs.frozen
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What is sent upstream.
 
     :ivar headers: all but those of the body's framing, which `length` decides.
@@ -43,7 +42,7 @@ class Request:
     method: bytes
     target: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    body: Source = attrs.field(factory=EmptySource)
+    body: Source = msgspec.field(default_factory=EmptySource)
     length: int | None = 0
     hijacks: bool = False
     expects: bool = False

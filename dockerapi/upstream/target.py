@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-import attrs
+import msgspec
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
@@ -19,8 +19,7 @@ from dockerapi.upstream.tls import ClientTLS, HalfClosingFactory
 CONNECT_TIMEOUT = 10.0
 
 
-@attrs.frozen
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """The upstream's address.
 
     :ivar text: as it was given, for messages.

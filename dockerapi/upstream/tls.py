@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
@@ -29,8 +29,7 @@ from dockerapi.engine.errors import InvalidParameter
 _UNUSABLE = (OSError, ValueError, TypeError, SSL.Error, crypto.Error)
 
 
-@attrs.frozen
-class ClientTLS:
+class ClientTLS(msgspec.Struct, frozen=True):
     """Files in PEM.
 
     :ivar ca: the authorities that the upstream's certificate must come from; None for the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-import attrs
+import msgspec
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -38,8 +38,7 @@ class BadHead(ValueError):
     """A head that HTTP/1.1 does not allow; its text says what is wrong, for a log."""
 
 
-@attrs.frozen
-class AnswerHead:
+class AnswerHead(msgspec.Struct, frozen=True):
     """The head of an answer.
 
     :ivar minor: the minor HTTP version, 0 or 1.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Sequence
 
-import attrs
+import msgspec
 
 _PROFILE_SAMPLE_TYPE = 1
 _PROFILE_SAMPLE = 2
@@ -22,8 +22,7 @@ _PROFILE_PERIOD_TYPE = 11
 _PROFILE_PERIOD = 12
 
 
-@attrs.frozen
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One place in a stack: a function, its file, and the line that runs."""
 
     function: str
@@ -31,16 +30,14 @@ class Frame:
     line: int
 
 
-@attrs.frozen
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """A stack, innermost frame first, with one value for each of the profile's types."""
 
     stack: tuple[Frame, ...]
     values: tuple[int, ...]
 
 
-@attrs.frozen
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """Samples and what their values mean.
 
     :ivar types: name and unit of each value, as in ``("cpu", "nanoseconds")``.

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from unittest import skipIf
 
-import attrs
 import msgspec
+from msgspec import structs
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
@@ -35,7 +35,7 @@ class StopTests(TestCase):
         return LocalBackend(self.settings, Engine(logging=False), reactor)
 
     async def test_the_further_runtimes_are_told(self) -> None:
-        self.settings = attrs.evolve(self.settings, runtimes=("oci=runc", "vm=/opt/vm"))
+        self.settings = structs.replace(self.settings, runtimes=("oci=runc", "vm=/opt/vm"))
         engine = Engine(logging=False)
         backend = LocalBackend(self.settings, engine, reactor)
         backend.register(engine)

@@ -42,8 +42,7 @@ _OTHERS = {
 }
 
 
-@attrs.frozen
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """One answer: status, media type and body."""
 
     status: int

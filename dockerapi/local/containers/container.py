@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
 
 from dockerapi.local.containers.mounts.point import MountPoint
@@ -36,8 +37,7 @@ class Status(StrEnum):
 STOPPED = (Status.CREATED, Status.RESTARTING, Status.REMOVING, Status.EXITED, Status.DEAD)
 
 
-@attrs.frozen
-class State:
+class State(msgspec.Struct, frozen=True):
     """What changes in a container's life; times in nanoseconds since 1970, 0 for never.
 
     :ivar pid: the first process, 0 while none runs.
@@ -69,16 +69,14 @@ class State:
         return self.running or self.status is Status.RESTARTING
 
 
-@attrs.frozen
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """How a container ended: its exit code, and what went wrong where it never ran."""
 
     code: int
     error: str = ""
 
 
-@attrs.frozen
-class Linked:
+class Linked(msgspec.Struct, frozen=True):
     """What a container that runs was told of its links.
 
     :ivar hosts: addresses and names for /etc/hosts.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Linked
@@ -20,8 +20,7 @@ from dockerapi.model.containers import HostConfig
 _PORT = re.compile(r"(\d+)(?:/(\w+))?")
 
 
-@attrs.frozen
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A container that another one knows as `alias`."""
 
     target: Container
@@ -133,7 +132,7 @@ def without(host: HostConfig, alias: str) -> HostConfig:
     kept = [text for text in host.links or () if text.partition(":")[2] != alias]
     if len(kept) == len(host.links or ()):
         return host
-    return msgspec.structs.replace(host, links=kept or None)
+    return structs.replace(host, links=kept or None)
 
 
 def _variables(container: Container, link: Link) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import attrs
 import msgspec
+from msgspec import structs
 
 from dockerapi.engine.answers import Answer, Encoded, Stream
 from dockerapi.engine.engine import Engine
@@ -193,7 +194,7 @@ class Operations:
         async with container.lock:
             check(Operation.START, container)
             before = container.mounts
-            config = msgspec.structs.replace(container.config)
+            config = structs.replace(container.config)
             config.exposed_ports = exposed_with_bindings(config, host)
             draft = attrs.evolve(
                 container, config=config, host_config=host, mounts=(), made_volumes=[]

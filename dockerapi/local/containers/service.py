@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import attrs
+import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -46,8 +46,7 @@ from dockerapi.model.containers import LogConfig
 from dockerapi.model.defaults import ContainerDefaults
 
 
-@attrs.frozen
-class ContainerSettings:
+class ContainerSettings(msgspec.Struct, frozen=True):
     """What of the settings containers need.
 
     :ivar default_runtime: a runtime's name or path; empty for the first that works.
@@ -59,11 +58,11 @@ class ContainerSettings:
     """
 
     default_runtime: str = ""
-    runtimes: Mapping[str, str] = attrs.field(factory=dict)
+    runtimes: Mapping[str, str] = msgspec.field(default_factory=dict)
     init_path: str = ""
-    dns: Dns = attrs.field(factory=Dns)
-    log: LogConfig = attrs.field(factory=LogConfig)
-    defaults: ContainerDefaults = attrs.field(factory=ContainerDefaults)
+    dns: Dns = msgspec.field(default_factory=Dns)
+    log: LogConfig = msgspec.field(default_factory=LogConfig)
+    defaults: ContainerDefaults = msgspec.field(default_factory=ContainerDefaults)
 
 
 class Containers:

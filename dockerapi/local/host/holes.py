@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 
-import attrs
+import msgspec
 
 
-@attrs.frozen
-class Hole:
+class Hole(msgspec.Struct, frozen=True):
     """A known hole.
 
     :ivar mended: the first version without it, of upstream's branches; newest branch first.

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 
-import attrs
+import msgspec
 
 _SPECIAL = re.compile(rb"[ \t\n\\]")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
-@attrs.frozen
-class Mounted:
+class Mounted(msgspec.Struct, frozen=True):
     """A mount.
 
     :ivar point: where it is.

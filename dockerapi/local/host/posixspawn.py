@@ -11,7 +11,7 @@ import ctypes
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-import attrs
+import msgspec
 
 _libc = ctypes.CDLL(None)
 
@@ -20,8 +20,7 @@ _ROOM = 1024
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80
 
 
-@attrs.frozen
-class Descriptors:
+class Descriptors(msgspec.Struct, frozen=True):
     """What happens to a child's descriptors, in this order.
 
     :ivar close: those that are closed.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import attrs
+import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
 from dockerapi.engine.errors import EngineError
@@ -54,8 +54,7 @@ _LIMITS_V2 = {
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
-@attrs.frozen
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A program: where it is (None where it is not), its version and the commit it was built of."""
 
     name: str
@@ -64,8 +63,7 @@ class Tool:
     commit: str = ""
 
 
-@attrs.frozen
-class HostFacts:
+class HostFacts(msgspec.Struct, frozen=True):
     """What was found out about this host.
 
     :ivar architecture: as Go names it (``amd64``), `machine` as the kernel does (``x86_64``).

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Protocol, cast
 
-import attrs
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -47,8 +47,7 @@ class TimedOut(EngineError):
     """A child did not end in time and was killed."""
 
 
-@attrs.frozen
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """How a child ended.
 
     :ivar status: its exit status; minus the signal's number where one killed it.

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from dockerapi.local.host.beneath import read_beneath
 from dockerapi.local.images.image import DOCUMENT_LIMIT, digest_of
@@ -30,8 +30,7 @@ from dockerapi.model.references import Reference
 _IMAGES_LIMIT = 1000
 
 
-@attrs.frozen
-class Packed:
+class Packed(msgspec.Struct, frozen=True):
     """An image in an archive.
 
     :ivar layers: the paths of their archives, lowest first, and the digests that those must have;
@@ -96,7 +95,7 @@ def _read_layout(directory: Path, platforms: Sequence[Platform]) -> list[Packed]
             identity = digest_of(one.config)
             before = found.get(identity, one)
             names = dict.fromkeys((*before.names, *([name] if name is not None else ())))
-            found[identity] = attrs.evolve(before, names=tuple(names))
+            found[identity] = structs.replace(before, names=tuple(names))
     return list(found.values())
 
 

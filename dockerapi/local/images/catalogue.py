@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-import attrs
+from msgspec import structs
 
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.local.images import records
@@ -64,7 +64,9 @@ class Catalogue:
             await self.content.settle()
         await self._store.write(lambda db: records.add(db, image, wanted, now))
         known = self.index.get(image.id) or image
-        return self._named(attrs.evolve(known, blobs={**known.blobs, **image.blobs}), wanted, now)
+        return self._named(
+            structs.replace(known, blobs={**known.blobs, **image.blobs}), wanted, now
+        )
 
     async def tag(self, image: Image, reference: Reference) -> None:
         """Give an image one more name, and publish it."""
@@ -88,7 +90,7 @@ class Catalogue:
         if above is not None or known is None or image.layers[:below] != known.layers:
             return
         await self._store.write(lambda db: records.set_parent(db, identity, parent))
-        self.index.add(attrs.evolve(self.index.get(identity) or image, parent=parent))
+        self.index.add(structs.replace(self.index.get(identity) or image, parent=parent))
 
     async def untag(self, image: Image, references: Iterable[Reference]) -> None:
         """Take names away from an image, and publish each."""
@@ -96,7 +98,7 @@ class Catalogue:
         await self._store.write(lambda db: records.remove(db, None, gone), essential=True)
         known = self.index.get(image.id) or image
         self.index.add(
-            attrs.evolve(known, references=tuple(r for r in known.references if r not in gone))
+            structs.replace(known, references=tuple(r for r in known.references if r not in gone))
         )
         for _ in gone:
             self.publish("untag", image, image.id)
@@ -131,6 +133,8 @@ class Catalogue:
 
     def _named(self, image: Image, names: tuple[Reference, ...], now: int) -> Image:
         references = tuple(sorted({*image.references, *names}))
-        named = attrs.evolve(image, references=references, tagged=(names and now) or image.tagged)
+        named = structs.replace(
+            image, references=references, tagged=(names and now) or image.tagged
+        )
         self.index.add(named)
         return named

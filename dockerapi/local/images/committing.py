@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.local.archive.process import Child
 from dockerapi.local.host.threads import finished, in_thread
@@ -27,8 +27,7 @@ from dockerapi.model.timestamps import rfc3339
 _INHERITED = ("architecture", "os", "os.version", "os.features", "variant")
 
 
-@attrs.frozen
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """What is written down about the making of an image.
 
     :ivar config: what its containers get from it.
@@ -41,7 +40,7 @@ class Step:
     author: str = ""
     comment: str = ""
     container: str = ""
-    container_config: Mapping[str, Any] = attrs.field(factory=dict)
+    container_config: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Committer:

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Self
 
-import attrs
+import msgspec
 from twisted.internet.task import LoopingCall
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
@@ -42,8 +42,7 @@ _PROGRESS_INTERVAL = 0.25
 Progress = Callable[[int], None]
 
 
-@attrs.frozen
-class Blob:
+class Blob(msgspec.Struct, frozen=True):
     """A file by its digest."""
 
     digest: str

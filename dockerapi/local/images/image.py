@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import NotFound
 from dockerapi.model.malformed import Malformed
@@ -23,8 +23,7 @@ DOCUMENT_LIMIT = 4 * 1024 * 1024
 _LAYERS_LIMIT = 500
 
 
-@attrs.frozen
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """An unpacked layer.
 
     :ivar chain_id: names it together with all layers below it (OCI's ChainID).
@@ -37,8 +36,7 @@ class Layer:
     size: int
 
 
-@attrs.frozen
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image.
 
     :ivar id: ``sha256:HEX`` of its configuration.
@@ -52,10 +50,10 @@ class Image:
     """
 
     id: str
-    config: Mapping[str, Any] = attrs.field(repr=False)
-    raw: bytes = attrs.field(repr=False)
+    config: Mapping[str, Any]
+    raw: bytes
     layers: tuple[Layer, ...]
-    blobs: Mapping[str, str] = attrs.field(factory=dict)
+    blobs: Mapping[str, str] = msgspec.field(default_factory=dict)
     references: tuple[Reference, ...] = ()
     arrived: int = 0
     tagged: int = 0

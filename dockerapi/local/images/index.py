@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 
-import attrs
+from msgspec import structs
 
 from dockerapi.engine.errors import InvalidParameter, NotFound
 from dockerapi.local.images.image import Image
@@ -59,7 +59,7 @@ class Index:
             other = self._names.get(reference)
             if other is not None and other != image.id:
                 loser = self._images[other]
-                self._images[other] = attrs.evolve(
+                self._images[other] = structs.replace(
                     loser, references=tuple(r for r in loser.references if r != reference)
                 )
             self._names[reference] = image.id
@@ -88,7 +88,7 @@ class Index:
         except Malformed as malformed:
             raise InvalidParameter(malformed.message) from malformed
         # As in dockerd the digest counts where there are both.
-        wanted = attrs.evolve(reference, tag="") if reference.digest else reference
+        wanted = structs.replace(reference, tag="") if reference.digest else reference
         found = self.named(wanted) or self._abbreviated(text)
         if found is None:
             raise NotFound(f"No such image: {reference.familiar}")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.archive.process import Child
@@ -28,8 +28,7 @@ PLAIN = "application/vnd.oci.image.layer.v1.tar"
 _CHUNK = 1 << 18
 
 
-@attrs.frozen
-class LayerArchive:
+class LayerArchive(msgspec.Struct, frozen=True):
     """An archive of a layer; `write` gives all of it to a sink."""
 
     digest: str

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.errors import Cancelled, EngineError, InvalidParameter
@@ -204,7 +204,7 @@ class Loader:
             manifest = await receiver.keep()
         blobs = {one.digest: one.media_type for one in archives}
         blobs[manifest.digest] = MANIFEST
-        return await self._catalogue.add(attrs.evolve(image, blobs=blobs), packed.names)
+        return await self._catalogue.add(structs.replace(image, blobs=blobs), packed.names)
 
 
 async def _refuse(error: EngineError, _: Sink) -> None:

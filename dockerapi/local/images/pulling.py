@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import cast
 from weakref import WeakSet
 
-import attrs
+import msgspec
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
@@ -50,8 +51,7 @@ PARALLEL = 3
 PROBE_PATIENCE = 5.0
 
 
-@attrs.frozen
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """An image at a registry: its manifest and configuration, verified.
 
     :ivar digest: of what the reference named: an index, or the manifest itself.
@@ -297,8 +297,8 @@ class Puller:
             blobs[digest] = kind
         names = [reference.with_digest(found.digest)]
         if reference.tag:
-            names.append(attrs.evolve(reference, digest=""))
-        return await self._catalogue.add(attrs.evolve(image, blobs=blobs), names)
+            names.append(structs.replace(reference, digest=""))
+        return await self._catalogue.add(structs.replace(image, blobs=blobs), names)
 
     async def _close(self, client: RegistryClient) -> None:
         if client in self._clients:

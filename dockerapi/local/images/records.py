@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable
 
-import attrs
+from msgspec import structs
 
 from dockerapi.local.images.image import Image, Layer, decode_config
 from dockerapi.model.references import Reference
@@ -59,7 +59,7 @@ def add(db: sqlite3.Connection, image: Image, names: Iterable[Reference], now: i
     for position, layer in enumerate(image.layers):
         db.execute(
             "INSERT INTO layers (chain_id, diff_id, size) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            attrs.astuple(layer),
+            structs.astuple(layer),
         )
         db.execute(
             "INSERT INTO image_layers (image, position, chain_id) VALUES (?, ?, ?)"

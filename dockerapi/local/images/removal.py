@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import attrs
+from msgspec import structs
 
 from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.local.images.catalogue import Catalogue
@@ -95,7 +96,7 @@ class Remover:
             )
         reference = Reference.parse(text).with_default_tag()
         if reference.digest:
-            reference = attrs.evolve(reference, tag="")
+            reference = structs.replace(reference, tag="")
         gone = [reference]
         same = [name for name in image.references if name.name == reference.name]
         if reference.tag and not any(name.tag for name in same if name != reference):

@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence, Set
 from typing import Any
 
-import attrs
+import msgspec
+from msgspec import structs
 
 from dockerapi.engine.answers import Answer, Stream
 from dockerapi.engine.errors import InvalidParameter, NotFound
@@ -35,8 +36,7 @@ FULL_NAME = "io.containerd.image.name"
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 
 
-@attrs.frozen
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True):
     """An image to be saved, with the names that it is to have there."""
 
     image: Image
@@ -171,7 +171,7 @@ def _descriptors(chosen: Chosen, manifest: bytes) -> list[dict[str, Any]]:
 
 
 def _is_tag_of(reference: Reference, name: Reference) -> bool:
-    return bool(reference.tag) and attrs.evolve(reference, tag="") == name
+    return bool(reference.tag) and structs.replace(reference, tag="") == name
 
 
 def _check_platform(image: Image, wanted: Sequence[Platform], name: str) -> None:

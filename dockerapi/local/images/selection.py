@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence, Set
 from fnmatch import translate
 
-import attrs
+from msgspec import structs
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.images.image import Image
@@ -84,7 +84,7 @@ def _named(image: Image, patterns: Sequence[re.Pattern[str]]) -> Image:
         for reference in image.references
         if any(pattern.fullmatch(form) for pattern in patterns for form in _forms(reference))
     )
-    return attrs.evolve(image, references=wanted)
+    return structs.replace(image, references=wanted)
 
 
 def _forms(reference: Reference) -> tuple[str, ...]:

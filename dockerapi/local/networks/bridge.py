@@ -15,7 +15,8 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
+from msgspec import structs
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
@@ -46,8 +47,7 @@ _PROTOCOLS = {
 }
 
 
-@attrs.frozen
-class NetworkSettings:
+class NetworkSettings(msgspec.Struct, frozen=True):
     """What of the settings the networks need.
 
     :ivar bridge: the name of the default bridge's link.
@@ -68,8 +68,7 @@ class NetworkSettings:
     stock: int = 4
 
 
-@attrs.frozen
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A namespace that waits for its container; on the bridge where it has an address."""
 
     sandbox: str
@@ -217,8 +216,8 @@ class Bridge:
                 await submit(self._thread, plumbing.add_link_local, path, link_local)
         except OSError as error:
             raise EngineError(f"cannot add link-local addresses: {error.strerror}") from error
-        endpoints = tuple(attrs.evolve(one, mac=mac or one.mac) for one in sandbox.endpoints)
-        return attrs.evolve(sandbox, endpoints=endpoints)
+        endpoints = tuple(structs.replace(one, mac=mac or one.mac) for one in sandbox.endpoints)
+        return structs.replace(sandbox, endpoints=endpoints)
 
     def release(self, addresses: Iterable[str]) -> None:
         """Let go of addresses of endpoints, in text."""

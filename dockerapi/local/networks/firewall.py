@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.host.spawn import MissingProgram, find_program, run
@@ -113,8 +113,7 @@ class Firewall:
         return ended.stdout.decode(errors="replace")
 
 
-@attrs.frozen
-class NoFirewall:
+class NoFirewall(msgspec.Struct, frozen=True):
     """Leaves the rules to others (dockerd's ``iptables: false``)."""
 
     leads = False

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any, Self
 
-import attrs
+import msgspec
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
@@ -40,8 +40,7 @@ _TABLE_MAIN = 254
 _PROTO_BOOT = 3
 
 
-@attrs.frozen
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A network link.
 
     :ivar master: the index of the bridge that it belongs to, 0 for none.

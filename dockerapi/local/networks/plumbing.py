@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Interface, IPv4Network, ip_interface
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.local.networks import netlink
 from dockerapi.local.networks.namespaces import (
@@ -39,8 +39,7 @@ _LINK_LOCAL = {4: 16, 6: 64}
 _PATIENCE, _PAUSE = 100, 0.001
 
 
-@attrs.frozen
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """What the host uses already.
 
     :ivar networks: the IPv4 networks that it has routes to (without the bridge's own).

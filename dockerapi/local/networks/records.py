@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.local.networks.sandbox import Endpoint, Sandbox
 from dockerapi.model.ports import Port, PublishedPort
 
 
-@attrs.frozen
-class NetworkRecord:
+class NetworkRecord(msgspec.Struct, frozen=True):
     """A network as it is kept.
 
     :ivar created: nanoseconds since 1970.

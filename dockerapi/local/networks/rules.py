@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, ip_address
 from itertools import pairwise
 from typing import NamedTuple
 
-import attrs
+import msgspec
 
 #: Bridges of other engines: what comes from ours goes there only by a port published on them.
 _FOREIGN_BRIDGES = ("docker*", "br-*", "podman*", "cni*")
@@ -22,8 +22,7 @@ PUBLISHED, EVERYWHERE = "published", "everywhere"
 _LOOPBACK = "127.0.0.0/8"
 
 
-@attrs.frozen
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """A port of the host that the kernel leads to a container.
 
     :ivar address: the host's, ``0.0.0.0`` for all of them, and `number` its port.
@@ -47,8 +46,7 @@ class Forward:
         return EVERYWHERE if self.everywhere else PUBLISHED
 
 
-@attrs.frozen
-class BridgeRules:
+class BridgeRules(msgspec.Struct, frozen=True):
     """What the rules of one bridge follow from.
 
     :ivar bridge: the name of the link.

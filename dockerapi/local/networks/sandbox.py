@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.model.ports import PublishedPort
 
 
-@attrs.frozen
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """A container's place on one network.
 
     :ivar network: the network's name, and `network_id` its id.
@@ -34,8 +33,7 @@ class Endpoint:
     interface: str = ""
 
 
-@attrs.frozen
-class Sandbox:
+class Sandbox(msgspec.Struct, frozen=True):
     """The network of one container.
 
     :ivar id: 64 hex digits (the API's ``SandboxID``).

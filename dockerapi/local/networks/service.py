@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-import attrs
+from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -176,7 +176,7 @@ class Networks:
         else:
             prepared = await self._take(network.name)
         sandbox = _sandbox(container_id, name, network, prepared)
-        sandbox = attrs.evolve(sandbox, host=self._host_address())
+        sandbox = structs.replace(sandbox, host=self._host_address())
         try:
             if (mac or link_local) and sandbox.address and self._bridge is not None:
                 sandbox = await self._bridge.adjust(sandbox, mac, link_local)

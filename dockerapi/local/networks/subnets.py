@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 
 
-@attrs.frozen
-class AddressPool:
+class AddressPool(msgspec.Struct, frozen=True):
     """Subnets of one size to choose from (dockerd's ``default-address-pools``).
 
     :ivar base: the network that they are cut from.

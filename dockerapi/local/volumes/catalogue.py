@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import attrs
+import msgspec
+from msgspec import structs
 
 from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.engine.events import Event
@@ -29,8 +30,7 @@ from dockerapi.local.volumes.rules import check_driver, check_name, check_option
 from dockerapi.local.volumes.volume import ANONYMOUS, Volume
 
 
-@attrs.frozen
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """A volume that is asked for; without a name it is an anonymous one."""
 
     name: str = ""
@@ -193,7 +193,7 @@ def _named(wanted: Wanted) -> Wanted:
     if wanted.name:
         return wanted
     labels = {**(wanted.labels or {}), ANONYMOUS: ""}
-    return attrs.evolve(wanted, name=secrets.token_hex(32), labels=labels)
+    return structs.replace(wanted, name=secrets.token_hex(32), labels=labels)
 
 
 def _event(action: str, volume: Volume) -> Event:

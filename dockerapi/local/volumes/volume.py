@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.model.timestamps import NANOSECONDS, rfc3339
 
@@ -18,8 +18,7 @@ LOCAL = "local"
 ANONYMOUS = "com.docker.volume.anonymous"
 
 
-@attrs.frozen
-class Volume:
+class Volume(msgspec.Struct, frozen=True):
     """A volume.
 
     :ivar created: nanoseconds since 1970.

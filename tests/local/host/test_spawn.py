@@ -81,9 +81,9 @@ class RunTests(TestCase):
         """The child has its descriptors before whoever gives up can close them."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         self.addCleanup(os.close, reading)
-        starting = Deferred.fromCoroutine(
-            spawn(["sh", "-c", f"echo here >&{writing}"], pass_fds=(writing,))
-        )
+        # Not `>&NUMBER`, which a shell may take for numbers below ten alone.
+        script = f"echo here > /proc/self/fd/{writing}"
+        starting = Deferred.fromCoroutine(spawn(["sh", "-c", script], pass_fds=(writing,)))
         starting.cancel()
         await self.assertFailure(starting, CancelledError)
         os.close(writing)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from secrets import token_hex
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.local.containers.container import Container
@@ -26,8 +26,7 @@ from dockerapi.local.host.pidfd import start_time_of
 from dockerapi.local.host.threads import finished, in_thread
 
 
-@attrs.frozen
-class Reach:
+class Reach(msgspec.Struct, frozen=True):
     """How a child comes into a container.
 
     :ivar arguments: what `dockerapi.local.archive.child` takes as a root.

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 from msgspec import Struct, field
 from twisted.logger import Logger
@@ -78,8 +77,7 @@ class _Spec(Struct, rename="camel"):
     container_edits: Edits = field(default_factory=Edits)
 
 
-@attrs.frozen
-class Device:
+class Device(msgspec.Struct, frozen=True):
     """A device by its full name, as in ``vendor.com/class=name``.
 
     :ivar edits: those of all devices of its description, then its own.

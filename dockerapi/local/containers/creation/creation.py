@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from socket import gethostname
 from typing import Any
 
-import msgspec
+from msgspec import structs
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.container import Container
@@ -243,7 +243,7 @@ def _check_policy(host: HostConfig) -> None:
 def _with_defaults(host: HostConfig, support: CgroupSupport) -> HostConfig:
     """Return `host` with what dockerd shows where a client said nothing."""
     log, policy = host.log_config, host.restart_policy
-    return msgspec.structs.replace(
+    return structs.replace(
         host,
         network_mode="bridge" if host.network_mode in ("", "default") else host.network_mode,
         port_bindings=host.port_bindings or {},

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import IO, Any
 
-import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 
@@ -27,8 +26,7 @@ from dockerapi.local.host.pipes import LINE_LIMIT, open_pipe
 from dockerapi.local.host.spawn import Process, memory_file
 
 
-@attrs.frozen
-class Direct:
+class Direct(msgspec.Struct, frozen=True):
     """The process of an exec, and the runtime that waits for it."""
 
     pid: int

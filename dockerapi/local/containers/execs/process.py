@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -206,7 +206,7 @@ class ExecProcesses:
         check_running_workdir(container.state.pid, workdir)
         host = container.host_config
         if config.privileged:
-            host = msgspec.structs.replace(host, privileged=True)
+            host = structs.replace(host, privileged=True)
         user = resolve_user(root, config.user or container.config.user, host.group_add or ())
         variables = merge_environment(environment(container, tty=config.tty), config.env or ())
         process = process_spec(host, user, found.command, variables, workdir, defaults.ulimits)

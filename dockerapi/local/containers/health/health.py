@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
+import msgspec
+from msgspec import structs
 
 from dockerapi.model.containers import ContainerConfig, Healthcheck
 from dockerapi.model.timestamps import NANOSECONDS, rfc3339
@@ -21,8 +22,7 @@ KEPT = 5
 OUTPUT_LIMIT = 4096
 
 
-@attrs.frozen
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """How the health of a container is checked; times in seconds.
 
     :ivar argv: the command that is run inside.
@@ -82,8 +82,7 @@ def inherited(own: Healthcheck | None, image: Any) -> Healthcheck | None:
     )
 
 
-@attrs.frozen
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """How one check went; times in nanoseconds since 1970.
 
     :ivar code: 0 is healthy, -1 one that did not end in time or could not be run.
@@ -104,8 +103,7 @@ class Result:
         }
 
 
-@attrs.frozen
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """The specification's `Health`."""
 
     status: str = "starting"
@@ -124,7 +122,7 @@ class Health:
 
     def unwatched(self) -> Health:
         """Return what dockerd says once nobody looks: of a container that ended or is paused."""
-        return attrs.evolve(self, status="unhealthy")
+        return structs.replace(self, status="unhealthy")
 
     def document(self) -> dict[str, Any]:
         """Return what inspect tells."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 
-import attrs
+from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
@@ -96,7 +96,7 @@ class Control:
         """Write down, before it can end of it, that a client signalled a container."""
         async with container.lock:
             if container.state.running:
-                await self._ledger.save(container, attrs.evolve(container.state, by_hand=True))
+                await self._ledger.save(container, structs.replace(container.state, by_hand=True))
 
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; SIGKILL waits for the end.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-import attrs
+import msgspec
 
 from dockerapi.local.layout import Layout
 
@@ -24,8 +24,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _PATIENCE = 5.0
 
 
-@attrs.frozen
-class Helper:
+class Helper(msgspec.Struct, frozen=True):
     """A monitor or a runtime that runs without the server that started it.
 
     :ivar exec_id: of the exec that it is for; empty for the container itself.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-import attrs
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -144,7 +144,7 @@ class Lifecycle:
             container.tell_removal(Exit(code))
             await self._cleaner.remove_files(container)
         else:
-            failed = attrs.evolve(before, exit_code=code, error=message)
+            failed = structs.replace(before, exit_code=code, error=message)
             await self._ledger.save(container, failed)
 
     def follow(
@@ -351,7 +351,7 @@ def _starts_again(container: Container, end: End) -> bool:
     """Tell whether the policy of a container that ended starts it again."""
     if container.removing or container.being_restarted or container.state.by_hand:
         return False
-    state = attrs.evolve(container.state, exit_code=end.code)
+    state = structs.replace(container.state, exit_code=end.code)
     return wants_restart(container.host_config.restart_policy, state)
 
 

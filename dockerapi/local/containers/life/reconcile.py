@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import attrs
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -45,8 +45,7 @@ _log = Logger()
 _RUNC_INIT = ("runc:[1:CHILD]", "runc:[2:INIT]")
 
 
-@attrs.frozen
-class Reconciliation:
+class Reconciliation(msgspec.Struct, frozen=True):
     """One comparison of what is kept with what there is."""
 
     store: Store

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
+from msgspec import structs
 from twisted.internet.inotify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, INotify
 from twisted.python._inotify import INotifyError
 from twisted.python.filepath import FilePath
@@ -96,7 +96,7 @@ class Shortages:
                     if container.state.oom_killed:
                         self._ledger.publish(container, "oom")
                     else:
-                        state = attrs.evolve(container.state, oom_killed=True)
+                        state = structs.replace(container.state, oom_killed=True)
                         await self._ledger.save(container, state, event(container, "oom"))
                 if not self._telling[container.id]:
                     return

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import structs
 from twisted.internet.defer import Deferred
 
 from dockerapi.local.containers.cdi.edits import give_devices
@@ -40,8 +40,7 @@ from dockerapi.local.networks.sandbox import Sandbox
 from dockerapi.model.ports import requested_ports
 
 
-@attrs.frozen
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """A process that was let go.
 
     :ivar pidfd: its descriptor, the holder's to close.
@@ -108,7 +107,7 @@ class Starter:
         await self._volumes.attach(container)
         joined = join(container, self._registry, lambda one: self._places.directories(one).shm)
         with ExitStack() as stack:
-            joined = attrs.evolve(
+            joined = structs.replace(
                 joined, pid=_by_descriptor(stack, joined.pid), ipc=_by_descriptor(stack, joined.ipc)
             )
             namespace = _by_descriptor(stack, sandbox.path)

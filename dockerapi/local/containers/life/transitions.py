@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-import attrs
+from msgspec import structs
 
 from dockerapi.engine.errors import Conflict, EngineError, NotModified
 from dockerapi.local.containers.container import Container, State, Status
@@ -39,7 +39,7 @@ def moved(state: State, status: Status, **changes: Any) -> State:
     """Return `state` after its move to `status`, with `changes`; raise `IllegalMove`."""
     if status is not state.status and status not in MOVES[state.status]:
         raise IllegalMove(f"a container that is {state.status} cannot become {status}")
-    return attrs.evolve(state, status=status, **changes)
+    return structs.replace(state, status=status, **changes)
 
 
 class Operation(Enum):

@@ -7,6 +7,7 @@ Rule: the runtime is told first; what it refuses is not kept.
 from __future__ import annotations
 
 import msgspec
+from msgspec import structs
 
 from dockerapi.engine.answers import Answer
 from dockerapi.engine.engine import Engine
@@ -127,7 +128,7 @@ def merged(container: Container, changes: HostConfig) -> HostConfig:
                 )
             )
         new["restart_policy"] = changes.restart_policy
-    return msgspec.structs.replace(host, **new)
+    return structs.replace(host, **new)
 
 
 def _cannot(container: Container, reason: str) -> str:

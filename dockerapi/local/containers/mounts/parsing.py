@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.mounts.point import (
@@ -32,12 +32,11 @@ _STRICT = Version(1, 42)
 _RECURSIVE = Version(1, 44)
 
 
-@attrs.frozen
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A mount that is asked for, and of a volume, what it is to be."""
 
     point: MountPoint
-    volume: Wanted = attrs.field(factory=Wanted)
+    volume: Wanted = msgspec.field(default_factory=Wanted)
 
 
 def parse_mounts(host: HostConfig, version: Version = NEWEST) -> list[Request]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+import msgspec
 
 BIND, TMPFS, VOLUME, IMAGE = "bind", "tmpfs", "volume", "image"
 _PRIVATE = "rprivate"
@@ -17,8 +17,7 @@ PROPAGATIONS = frozenset({"shared", "rshared", "slave", "rslave", "private", "rp
 TMPFS_PROPAGATIONS = PROPAGATIONS | {"unbindable", "runbindable"}
 
 
-@attrs.frozen(kw_only=True)
-class MountPoint:
+class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
     """One mount.
 
     :ivar type: ``bind``, ``tmpfs``, ``volume`` or ``image``.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-import attrs
+from msgspec import structs
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.mounts.point import BIND, MountPoint
@@ -25,14 +25,14 @@ def with_default(point: MountPoint, data_root: str) -> MountPoint:
     if point.type != BIND:
         return point
     if not overlap(point.source, data_root):
-        return attrs.evolve(point, propagation=point.propagation or "rprivate")
+        return structs.replace(point, propagation=point.propagation or "rprivate")
     if point.propagation and point.propagation not in _RECEIVING:
         raise InvalidParameter(
             'invalid mount config: must use either propagation mode "rslave" or "rshared" when '
             f'mount source is within the daemon root, daemon root: "{data_root}", bind mount '
             f'source: "{point.source}", propagation: "{point.propagation}"'
         )
-    return attrs.evolve(point, propagation=point.propagation or "rslave")
+    return structs.replace(point, propagation=point.propagation or "rslave")
 
 
 def checked(point: MountPoint, data_root: str) -> MountPoint:
@@ -48,7 +48,7 @@ def checked(point: MountPoint, data_root: str) -> MountPoint:
         return point
     if kind == "slave" and overlap(point.source, data_root):
         # Nobody asked for it.
-        return attrs.evolve(point, propagation="rprivate")
+        return structs.replace(point, propagation="rprivate")
     wanted = "shared" if kind == "shared" else "shared or slave"
     raise EngineError(
         f"path {point.source} is mounted on {mounted.point} but it is not a {wanted} mount"

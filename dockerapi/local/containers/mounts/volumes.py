@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import attrs
+from msgspec import structs
 from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError, InvalidParameter, NotFound
@@ -160,7 +161,7 @@ class VolumeMounts:
         for text in container.host_config.volumes_from or ():
             reference, writable = parse_from(text)
             for point in self._mounts_of(reference):
-                inherited = attrs.evolve(
+                inherited = structs.replace(
                     point, mode="", copy=False, read_only=point.read_only or not writable
                 )
                 wanted = Wanted(point.name, point.driver)
@@ -198,13 +199,13 @@ class VolumeMounts:
         if point.type == IMAGE:
             source = self._places.directories(container).mounts / str(len(container.mounts))
             image = await self._places.image(point.name)
-            return attrs.evolve(point, image=image.id, source=str(source))
+            return structs.replace(point, image=image.id, source=str(source))
         if point.type != VOLUME:
             return point
         volume, made = await self._volumes.claim(container.id, request.volume)
         if made:
             container.made_volumes.append(volume.name)
-        return attrs.evolve(
+        return structs.replace(
             point,
             name=volume.name,
             driver=volume.driver,
@@ -277,7 +278,7 @@ class VolumeMounts:
         if point.type == IMAGE:
             layers = await self._places.layers_of(point.image)
             source = await in_thread(stage_image, staging, name, layers, point.subpath)
-            return attrs.evolve(point, source=str(source))
+            return structs.replace(point, source=str(source))
         mounted = await self._volumes.attach(point.name, container.id)
         if not (mounted or point.subpath):
             return point
@@ -285,7 +286,7 @@ class VolumeMounts:
         source = await in_thread(stage_directory, staging, name, data, point.subpath)
         # A runtime may take away what is not said again.
         read_only = point.read_only or self._volumes.is_read_only(point.name)
-        return attrs.evolve(point, source=str(source), read_only=read_only)
+        return structs.replace(point, source=str(source), read_only=read_only)
 
     async def _give_back(
         self, container: Container, doomed: Sequence[str], kept: Collection[str] = ()
@@ -312,11 +313,11 @@ def _bound(point: MountPoint, layout: Layout, staging: Path, name: str) -> Mount
     make_sources([point])
     if point.recursive and not os.path.isdir(point.source):
         # A file holds no mounts, and crun 1.8 cannot make one read-only with what it holds.
-        point = attrs.evolve(point, recursive="")
+        point = structs.replace(point, recursive="")
     own = any(overlap(point.source, str(path)) for path in (layout.root, layout.run))
     if own or not has_mounts(point.source):
         return point
-    return attrs.evolve(
+    return structs.replace(
         point, source=str(stage_bind(staging, name, point.source, point.propagation))
     )
 

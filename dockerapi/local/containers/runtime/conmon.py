@@ -13,7 +13,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
-import attrs
 import msgspec
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -37,8 +36,7 @@ class RuntimeFailed(EngineError):
     """The runtime could not make or run what it was told to; the text is its own."""
 
 
-@attrs.frozen
-class Watch:
+class Watch(msgspec.Struct, frozen=True):
     """What conmon is to make and watch.
 
     :ivar container_id: the container's id, for an exec too.
@@ -134,8 +132,7 @@ class Watch:
             file.unlink(missing_ok=True)
 
 
-@attrs.frozen
-class Monitored:
+class Monitored(msgspec.Struct, frozen=True):
     """A process that conmon watches.
 
     :ivar pid: its number, seen from this host.

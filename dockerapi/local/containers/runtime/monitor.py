@@ -12,7 +12,7 @@ import struct
 import time
 from pathlib import Path
 
-import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -27,8 +27,7 @@ _PIDFD_GET_INFO = 0xC040FF0B
 _INFO_EXIT = 1 << 3
 
 
-@attrs.frozen
-class End:
+class End(msgspec.Struct, frozen=True):
     """How a container ended.
 
     :ivar finished_at: nanoseconds since 1970.

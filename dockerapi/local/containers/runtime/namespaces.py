@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import attrs
+import msgspec
+from msgspec import structs
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from dockerapi.local.containers.container import Container, Status
@@ -28,8 +29,7 @@ _MODES = {
 _JOINABLE = ("ipc_mode", "pid_mode")
 
 
-@attrs.frozen
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """Namespaces of other containers, by path; None where there is none to join.
 
     :ivar shm: the directory of the host that is its /dev/shm, its own or another's.
@@ -80,7 +80,7 @@ def join(container: Container, registry: Registry, shm: Callable[[Container], Pa
     joined = Joined()
     if host.pid_mode.startswith(_PREFIX):
         other = _running(registry, host.pid_mode, "PID")
-        joined = attrs.evolve(joined, pid=Path(f"/proc/{other.state.pid}/ns/pid"))
+        joined = structs.replace(joined, pid=Path(f"/proc/{other.state.pid}/ns/pid"))
     if host.ipc_mode.startswith(_PREFIX):
         other = _running(registry, host.ipc_mode, "IPC")
         if not shares_ipc(other.host_config):
@@ -89,9 +89,9 @@ def join(container: Container, registry: Registry, shm: Callable[[Container], Pa
                 "IpcMode:shareable for the donor container)"
             )
         ipc = Path(f"/proc/{other.state.pid}/ns/ipc")
-        joined = attrs.evolve(joined, ipc=ipc, shm=shm(other))
+        joined = structs.replace(joined, ipc=ipc, shm=shm(other))
     elif shares_ipc(host):
-        joined = attrs.evolve(joined, shm=shm(container))
+        joined = structs.replace(joined, shm=shm(container))
     return joined
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.runtime.blockio import block_spec, check_blocks, unsupported_weights
@@ -25,8 +25,7 @@ _BILLION = 1_000_000_000
 _MOST_PROCESSORS = 8191
 
 
-@attrs.frozen
-class CgroupSupport:
+class CgroupSupport(msgspec.Struct, frozen=True):
     """What the host's cgroups can limit.
 
     :ivar unified: whether there is version 2 alone.
@@ -184,7 +183,7 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
     for unset, told in dropped:
         changes |= unset
         warnings += told
-    return msgspec.structs.replace(host, **changes), warnings
+    return structs.replace(host, **changes), warnings
 
 
 #: What is left out where a controller is missing, and the warning then.
@@ -258,11 +257,11 @@ def adapt_resources(host: HostConfig, support: CgroupSupport) -> tuple[HostConfi
     host, warnings = drop_unsupported(host, support)
     # Clients write "no limit" and "as the host" as numbers.
     if host.pids_limit is not None and host.pids_limit <= 0:
-        host = msgspec.structs.replace(host, pids_limit=None)
+        host = structs.replace(host, pids_limit=None)
     if host.memory_swappiness == -1:
-        host = msgspec.structs.replace(host, memory_swappiness=None)
+        host = structs.replace(host, memory_swappiness=None)
     if host.memory > 0 and not host.memory_swap:
-        host = msgspec.structs.replace(host, memory_swap=host.memory * 2)
+        host = structs.replace(host, memory_swap=host.memory * 2)
     return host, warnings
 
 

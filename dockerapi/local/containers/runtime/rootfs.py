@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.container import Container
@@ -41,8 +41,7 @@ _RESOLVED = Path("/run/systemd/resolve/resolv.conf")
 _HOSTS = Path("/etc/hosts")
 
 
-@attrs.frozen
-class Directories:
+class Directories(msgspec.Struct, frozen=True):
     """Where a container's parts are.
 
     :ivar home: under the data root: its own layer and its log.
@@ -107,8 +106,7 @@ class Directories:
         return self.run / "resolv.conf"
 
 
-@attrs.frozen
-class Dns:
+class Dns(msgspec.Struct, frozen=True):
     """Lines of resolv.conf; what is empty is as on the host."""
 
     servers: Sequence[str] = ()
@@ -116,8 +114,7 @@ class Dns:
     options: Sequence[str] = ()
 
 
-@attrs.frozen
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """What of the host a start needs to know: init program, kind of cgroups, names' servers.
 
     :ivar defaults: what containers have that do not say otherwise.
@@ -125,8 +122,8 @@ class Host:
 
     init: str | None
     unified: bool
-    dns: Dns = attrs.field(factory=Dns)
-    defaults: ContainerDefaults = attrs.field(factory=ContainerDefaults)
+    dns: Dns = msgspec.field(default_factory=Dns)
+    defaults: ContainerDefaults = msgspec.field(default_factory=ContainerDefaults)
 
 
 def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bool) -> None:

@@ -12,7 +12,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import attrs
+import msgspec
 from twisted.internet.defer import DeferredList
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
@@ -87,8 +87,7 @@ def _not_found(found: re.Match[str]) -> str:
     return f'exec: "{name}": {why if "/" in name else "executable file not found in $PATH"}'
 
 
-@attrs.frozen
-class Runtime:
+class Runtime(msgspec.Struct, frozen=True):
     """An OCI runtime that works here.
 
     :ivar name: ``runc``, ``crun``, or what the configuration calls it.

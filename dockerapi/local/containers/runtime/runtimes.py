@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import attrs
+from msgspec import structs
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
@@ -131,8 +131,8 @@ class Runtimes:
         for name, program in self._programs.items():
             root = self._layout.run / name
             if name != default.name and (root / identity).exists():
-                found = attrs.evolve(default, path=find_program(program), root=root, sealed="")
-                return self._tried.get(name) or attrs.evolve(found, name=name)
+                found = structs.replace(default, path=find_program(program), root=root, sealed="")
+                return self._tried.get(name) or structs.replace(found, name=name)
         return default
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class Runtimes:
         found = await choose_runtime(self._layout, self._conmon, candidates, spawner)
         sealed = SealedProgram(found.path, self._layout.programs / found.name)
         self._sealed.append(sealed)
-        runtime = attrs.evolve(found, sealed=str(sealed.path))
+        runtime = structs.replace(found, sealed=str(sealed.path))
         self._tried[runtime.name] = runtime
         return runtime
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.creation.endpoints import interface_sysctls
@@ -37,8 +37,7 @@ CGROUPS = "/sys/fs/cgroup"
 _DEFAULT_SHM = 64 * 1024 * 1024
 
 
-@attrs.frozen
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """What was found out about a container's root and its host before a start.
 
     :ivar path: its root file system, mounted.
@@ -61,7 +60,7 @@ class Root:
     devices: Sequence[Mapping[str, Any]] = ()
     init: str | None = None
     unified: bool = False
-    joined: Joined = attrs.field(factory=Joined)
+    joined: Joined = msgspec.field(default_factory=Joined)
     ulimits: Sequence[Ulimit] = ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.runtime.rootfs import Host
@@ -11,8 +11,7 @@ from dockerapi.local.containers.runtime.runtimes import Runtimes
 from dockerapi.local.host.grace import GracePeriod
 
 
-@attrs.frozen
-class Tools:
+class Tools(msgspec.Struct, frozen=True):
     """What a start needs of this host.
 
     :ivar conmon: the path of conmon.

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.mounts.point import MountPoint
@@ -24,8 +24,7 @@ FILE_LIMIT = 4 * 1024 * 1024
 _HIGHEST = 2**31 - 1
 
 
-@attrs.frozen
-class User:
+class User(msgspec.Struct, frozen=True):
     """Numbers that a process runs under; `groups` has `gid` too; `home` is its directory."""
 
     uid: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from dockerapi.engine.errors import InvalidParameter
 
@@ -17,8 +17,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
-@attrs.frozen
-class SecurityOptions:
+class SecurityOptions(msgspec.Struct, frozen=True):
     """The options read.
 
     :ivar seccomp_profile: a profile of the client's own, as text; empty for the built-in one.

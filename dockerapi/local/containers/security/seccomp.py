@@ -11,7 +11,7 @@ import platform
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import attrs
+import msgspec
 
 #: What every container may call.
 _SYSTEM_CALLS = """
@@ -89,8 +89,7 @@ _AF_ALG, _AF_NFC, _AF_VSOCK, _AF_MAX = 38, 39, 40, 46
 _CLONE_NAMESPACES = 0x7E020000
 
 
-@attrs.frozen
-class _Architecture:
+class _Architecture(msgspec.Struct, frozen=True):
     """An architecture: its name for seccomp, those whose programs it runs too, its own calls."""
 
     name: str

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 
 _ROOT = Path("/sys/fs/cgroup")
 _USER_HZ = os.sysconf("SC_CLK_TCK")
@@ -54,8 +54,7 @@ _UNLIMITED = 2**64 - 1
 NO_BLOCKS: Mapping[str, Any] = dict.fromkeys(_BLOCK_NAMES)
 
 
-@attrs.frozen
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a container uses, in the specification's shapes (`ContainerStatsResponse`).
 
     :ivar cpu: `ContainerCPUStats` without what concerns the whole host.

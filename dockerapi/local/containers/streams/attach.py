@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
@@ -95,7 +95,7 @@ class Attachments(Observer):
         """Answer ContainerAttachWebsocket: never framed, and its client cannot half-close."""
         request = await job.request(AttachRequest)
         if request.version < _CHOICE:
-            request = attrs.evolve(request, stdin=True, stdout=True, stderr=True)
+            request = structs.replace(request, stdin=True, stdout=True, stderr=True)
         return self._attach(request, raw=True)
 
     async def resize(self, job: Job) -> Answer:

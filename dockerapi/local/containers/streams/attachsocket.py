@@ -6,6 +6,7 @@ Rule: one connection for each process, kept and shared: any that closes may end 
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 from collections.abc import Callable
@@ -27,7 +28,7 @@ _BURST = 64
 _PIECE = 32768
 #: Filled and emptied within one `doRead`, so all connections share them.
 _name = bytearray(1)
-_room = memoryview(bytearray(_BURST * _PAYLOAD))
+_room = memoryview(mmap.mmap(-1, _BURST * _PAYLOAD))
 
 
 @implementer(IReadDescriptor, IWriteDescriptor)

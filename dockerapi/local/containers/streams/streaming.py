@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Protocol
 
-import attrs
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
 from dockerapi.local.containers.streams.detachkeys import DetachFilter
@@ -37,8 +37,7 @@ class Left(Enum):
     GONE = "its connection ended"
 
 
-@attrs.frozen
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a client takes part in.
 
     :ivar stdin: whether its input goes to the process.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
-import attrs
+import msgspec
 
 from dockerapi.local.containers.container import Container, State
 from dockerapi.local.containers.needs import Images
@@ -19,8 +19,7 @@ from dockerapi.local.host.sizes import tree_size
 from dockerapi.local.host.threads import in_thread
 
 
-@attrs.frozen
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """Bytes: what a container wrote, and all files in its root."""
 
     written: int

@@ -12,7 +12,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-import attrs
+import msgspec
 from twisted.internet.defer import TimeoutError as NoAnswer
 from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError
 from twisted.web.client import (
@@ -48,8 +48,7 @@ class Unreachable(EngineError):
     """A registry that does not answer; the text is in Go's words."""
 
 
-@attrs.frozen
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a registry is.
 
     :ivar base: as in ``https://registry-1.docker.io``.

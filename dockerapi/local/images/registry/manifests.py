@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.platforms import VARIANT_ORDER, Platform
@@ -29,14 +29,13 @@ _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _LAYERS_LIMIT = 500
 
 
-@attrs.frozen
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True):
     """What a manifest says of a blob; `size` in bytes."""
 
     media_type: str
     digest: str
     size: int
-    platform: Platform = attrs.field(factory=Platform)
+    platform: Platform = msgspec.field(default_factory=Platform)
 
     @property
     def short(self) -> str:
@@ -44,8 +43,7 @@ class Descriptor:
         return self.digest.partition(":")[2][:12]
 
 
-@attrs.frozen
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """One image for one platform."""
 
     media_type: str
@@ -53,8 +51,7 @@ class Manifest:
     layers: tuple[Descriptor, ...]
 
 
-@attrs.frozen
-class ManifestIndex:
+class ManifestIndex(msgspec.Struct, frozen=True):
     """Manifests for several platforms."""
 
     media_type: str

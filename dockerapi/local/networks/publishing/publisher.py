@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import attrs
+from msgspec import structs
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -76,7 +77,7 @@ class Publisher:
                 raise _unconnected(sandbox, error) from None
             else:
                 self._entries[sandbox.id] = _Entry(held)
-                return attrs.evolve(sandbox, ports=tuple(one.port for one in held))
+                return structs.replace(sandbox, ports=tuple(one.port for one in held))
 
     async def open(self, sandbox: Sandbox) -> None:
         """Lead the ports held for a sandbox to it; raises `EngineError`."""

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-import attrs
+from msgspec import structs
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import Clock, deferLater
@@ -203,7 +203,7 @@ class RestartTests(RigCase):
         clock = Clock()
         order = Order(self.rig.containers.registry, clock)
         await order.wait(web)
-        db.state = attrs.evolve(db.state, status=Status.RESTARTING)
+        db.state = structs.replace(db.state, status=Status.RESTARTING)
         for let_go in (
             lambda: clock.advance(PATIENCE),
             lambda: order.tell(db),
@@ -215,7 +215,7 @@ class RestartTests(RigCase):
             self.assertIsNone(self.successResultOf(waiting))
         await order.wait(web)
         self.assertEqual(clock.getDelayedCalls(), [])
-        db.state = attrs.evolve(db.state, status=Status.CREATED)
+        db.state = structs.replace(db.state, status=Status.CREATED)
 
     async def test_one_that_cannot_be_stopped_leaves_the_others_their_end(self) -> None:
         for name in ("aa", "bb"):

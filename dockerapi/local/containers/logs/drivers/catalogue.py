@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
+import msgspec
 
 from dockerapi.local.containers.logs.drivers import fluentd, gelf, journald, syslog
 from dockerapi.local.containers.logs.drivers.message import Driver, Origin
@@ -16,8 +16,7 @@ from dockerapi.local.containers.logs.drivers.message import Driver, Origin
 Options = Mapping[str, str]
 
 
-@attrs.frozen
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """One kind of driver.
 
     :ivar options: the names of its own options.

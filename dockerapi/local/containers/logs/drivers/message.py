@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import attrs
+import msgspec
 
 from dockerapi.local.containers.logs.spool.lines import KINDS, STAMP, TEXT, Lines
 from dockerapi.local.containers.logs.spool.times import Times
 
 
-@attrs.frozen
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A line of a container's output.
 
     :ivar time: nanoseconds since 1970.
@@ -39,8 +38,7 @@ class Message:
         return 6 if self.stream == 1 else 3
 
 
-@attrs.frozen
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """The container that messages are of.
 
     :ivar name: without a slash.

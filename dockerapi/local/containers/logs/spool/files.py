@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from dockerapi.local.containers.logs.spool.lines import open_lines, rest_of_lines
 from dockerapi.local.host.syscalls import StrPath
@@ -31,16 +31,14 @@ _PART = ".part"
 _END, _REST = 64 * 1024, 1024 * 1024
 
 
-@attrs.frozen(order=True)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True, order=True):
     """A place in a log: the number of a file, and how many bytes of it come before."""
 
     number: int
     offset: int
 
 
-@attrs.frozen
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """An open file of a log, perhaps a compressed one."""
 
     descriptor: int

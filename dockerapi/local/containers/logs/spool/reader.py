@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-import attrs
+from msgspec import structs
 
 from dockerapi.local.containers.logs.spool.files import Cursor, LogFiles, Part
 from dockerapi.local.containers.logs.spool.tail import Tail
@@ -80,7 +80,7 @@ class SpoolReader:
                         Cursor(following, 0) if offset else self.files.lines_from(following)
                     )
                     continue
-            self.cursor = attrs.evolve(self.cursor, offset=offset + len(piece))
+            self.cursor = structs.replace(self.cursor, offset=offset + len(piece))
             return piece
         return b""
 

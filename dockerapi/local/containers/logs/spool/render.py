@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 
-import attrs
+import msgspec
 
 from dockerapi.local.containers.logs.spool.lines import KINDS, STAMP, TEXT, WHOLE, Lines
 from dockerapi.local.containers.logs.spool.times import Times
@@ -19,8 +19,7 @@ _text_of: Callable[[bytes], bytes] = itemgetter(slice(TEXT, None))
 _HEAD = struct.Struct(">BxxxI")
 
 
-@attrs.frozen
-class View:
+class View(msgspec.Struct, frozen=True):
     """What of a log is wanted, and how.
 
     :ivar since: nanoseconds since 1970, or None; `until` likewise.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Never, Protocol
 
-import attrs
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -36,8 +36,7 @@ _REOPEN = b"2 0 0\n"
 _RETRY = 5.0
 
 
-@attrs.frozen
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """When a log is rotated, and what is kept of it.
 
     :ivar max_size: in bytes; None for never.

@@ -20,7 +20,7 @@ from dockerapi.api.route import Route
 from dockerapi.api.versions import Requested
 
 #: How many matches are remembered.
-REMEMBERED = 4096
+REMEMBERED = 1024
 
 _VERSION = re.compile(rb"/v([0-9.]+)(/.*)?", re.DOTALL)
 

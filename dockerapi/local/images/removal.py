@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
-import attrs
 from msgspec import structs
 
 from dockerapi.engine.errors import Conflict, InvalidParameter

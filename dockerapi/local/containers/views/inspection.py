@@ -5,7 +5,8 @@ Rule: whether it changed is seen on the container itself, so nobody has to tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from operator import is_
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -19,8 +20,11 @@ from dockerapi.local.containers.views.older import inspected_at
 from dockerapi.local.containers.views.sizes import ContainerSizes
 from dockerapi.model.versions import Version
 
-#: How many documents are remembered at most.
+#: Of how many containers documents are remembered at most.
 _REMEMBERED = 256
+
+#: What of a container is replaced when it changes, and what has to be equal.
+_Condition = tuple[tuple[object, ...], tuple[object, ...]]
 
 
 class Inspection:
@@ -30,22 +34,24 @@ class Inspection:
         self._registry = registry
         self._places = places
         self._sizes = sizes
-        self._remembered: dict[tuple[str, Version], tuple[Callable[[], bool], bytes]] = {}
+        self._remembered: WeakKeyDictionary[Container, dict[Version, tuple[_Condition, bytes]]] = (
+            WeakKeyDictionary()
+        )
 
     async def encoded(self, container: Container, version: Version, *, size: bool) -> bytes:
         """Return the answer to ContainerInspect; with `size`, the sizes of its layers too."""
         if size:
             return await self._with_size(container, version)
-        key = (container.id, version)
-        found = self._remembered.get(key)
-        if found is not None and found[0]():
+        found = self._remembered.get(container, {}).get(version)
+        if found is not None and _is_same(found[0], _condition(container)):
             return found[1]
         body = await self._encode(container, version)
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
         if not container.host_config.links:
             # What links are called changes with other containers.
-            self._remembered[key] = (_unchanged(container), body)
+            remembered = self._remembered.setdefault(container, {})
+            remembered[version] = (_condition(container), body)
         return body
 
     async def _encode(self, container: Container, version: Version, **sizes: int) -> bytes:
@@ -64,29 +70,17 @@ class Inspection:
         return await self._encode(container, version, SizeRw=size.written, SizeRootFs=size.root)
 
 
-def _unchanged(container: Container) -> Callable[[], bool]:
-    """Return a function that tells whether `container` is as it is now.
-
-    States, sandboxes and configurations are replaced, not changed.
-    """
-    before, status, name, sandbox = (
+def _condition(container: Container) -> _Condition:
+    """Return what tells whether `container` is as it was."""
+    replaced = (
         container.state,
         container.status,
-        container.name,
         container.sandbox,
+        container.health,
+        container.host_config,
     )
-    health = container.health
-    host_config, execs = container.host_config, tuple(container.exec_ids)
+    return replaced, (container.name, *container.exec_ids)
 
-    def unchanged() -> bool:
-        return (
-            container.state is before
-            and container.status is status
-            and container.sandbox is sandbox
-            and container.name == name
-            and container.health is health
-            and container.host_config is host_config
-            and tuple(container.exec_ids) == execs
-        )
 
-    return unchanged
+def _is_same(before: _Condition, now: _Condition) -> bool:
+    return before[1] == now[1] and all(map(is_, before[0], now[0]))

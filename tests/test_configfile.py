@@ -88,7 +88,12 @@ class ConfigFileTests(SynchronousTestCase):
         self.assertIn("min-api-version: ", self.refused('{"min-api-version": "new"}'))
 
     def test_runtimes_as_tools_write_them(self) -> None:
-        for rest in ({}, {"runtimeArgs": []}, {"args": [], "runtimeArgs": []}):
+        empty: tuple[dict[str, Any], ...] = (
+            {},
+            {"runtimeArgs": []},
+            {"args": [], "runtimeArgs": []},
+        )
+        for rest in empty:
             text = json.dumps({"runtimes": {"nvidia": {"path": "nvidia-runtime", **rest}}})
             self.assertEqual(self.read(text), {"runtimes": ("nvidia=nvidia-runtime",)})
         for rest, told in (

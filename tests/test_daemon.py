@@ -21,7 +21,6 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import dockerapi.daemon
@@ -34,6 +33,7 @@ from dockerapi.server.hosts import BadHost
 from dockerapi.server.limits import raise_descriptor_limit
 from dockerapi.server.systemd import Init
 from dockerapi.settings import Settings
+from tests.logs import logged
 from tests.server.certificates import Authority
 from tests.unixhttp import UnixConnection
 
@@ -310,9 +310,7 @@ class DaemonTests(TestCase):
         self.assertEqual(told, ["RELOADING=1", "READY=1"])
 
     def test_options_without_effect_are_named(self) -> None:
-        seen: list[LogEvent] = []
-        globalLogPublisher.addObserver(seen.append)
-        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        seen = logged(self)
         self.start(bip="10.0.0.1/24")
         named = [event["name"] for event in seen if "no effect" in event["log_format"]]
         self.assertEqual(named, ["bip"])
@@ -363,7 +361,7 @@ class ProcessTests(SynchronousTestCase):
         return process
 
     def await_line(self, process: subprocess.Popen[str], words: str) -> None:
-        for line in process.stdout:  # type: ignore[union-attr]
+        for line in process.stdout:
             if words in line:
                 return
         raise AssertionError(f"it ended without {words!r}")
@@ -563,7 +561,7 @@ class IdleTests(SynchronousTestCase):
         engine = Engine(logging=False)
         engine.activation.activate()
 
-        async def wait(job: Job) -> Answer:
+        async def wait(job: Job) -> None:
             await waiting
 
         engine.register("wait", wait)

@@ -237,7 +237,7 @@ class StreamTests(SynchronousTestCase):
     def test_a_client_that_leaves_cancels_the_job(self) -> None:
         ended: list[str] = []
 
-        async def wait(job: Job) -> Answer:
+        async def wait(job: Job) -> None:
             try:
                 await Deferred[None]()
             except CancelledError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.api.log import LONGEST, shown
@@ -12,13 +12,12 @@ from dockerapi.api.settings import ApiSettings
 from dockerapi.engine.errors import EngineError, NotFound
 from tests.api.support import TCP, Api, answering, failing
 from tests.http.support import get
+from tests.logs import logged
 
 
 class LogTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events = logged(self)
 
     def lines(self, level: str | None = None) -> list[str]:
         return [

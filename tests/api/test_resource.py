@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from dockerapi.api.settings import ApiSettings
-from dockerapi.engine.answers import Answer
 from dockerapi.engine.job import Job
 from dockerapi.http.request import serve_resource
 from tests.api.support import Api
@@ -72,7 +71,7 @@ class MountedTests(SynchronousTestCase):
 
         ended: list[str] = []
 
-        async def wait(job: Job) -> Answer:
+        async def wait(job: Job) -> None:
             try:
                 await Deferred[None]()
             except CancelledError:

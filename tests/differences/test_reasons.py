@@ -27,8 +27,13 @@ class ReasonTests(SynchronousTestCase):
     def test_all_patterns_must_be_found(self) -> None:
         self.assertTrue(Where().fits(FOUND))
         self.assertTrue(Where(place="command", dockerd="^Bad", ours="text$").fits(FOUND))
-        for wrong in ({"place": "comm"}, {"dockerd": "bad"}, {"ours": "Bad"}, {"option": "cpu"}):
-            self.assertFalse(Where(**wrong).fits(FOUND), wrong)
+        for wrong in (
+            Where(place="comm"),
+            Where(dockerd="bad"),
+            Where(ours="Bad"),
+            Where(option="cpu"),
+        ):
+            self.assertFalse(wrong.fits(FOUND), wrong)
 
     def test_newer_words_must_explain_all_of_it(self) -> None:
         words = (("Bad", "bad"), (r"\| ", ""))

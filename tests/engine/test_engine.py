@@ -19,6 +19,7 @@ from dockerapi.engine.errors import (
 )
 from dockerapi.engine.job import DiscardingSink, Job
 from dockerapi.wire.duplex import Sink
+from tests.serving import serve
 
 
 async def echo(job: Job) -> Answer:
@@ -68,7 +69,7 @@ class EngineTests(SynchronousTestCase):
     def test_cancelling_gives_the_handler_up(self) -> None:
         waiting: Deferred[None] = Deferred()
 
-        async def wait(job: Job) -> Answer:
+        async def wait(job: Job) -> None:
             await waiting
 
         self.engine.register("wait", wait)
@@ -81,7 +82,7 @@ class EngineTests(SynchronousTestCase):
         waiting: Deferred[None] = Deferred()
         done: list[bool] = []
 
-        async def act(job: Job) -> Answer:
+        async def act(job: Job) -> None:
             await waiting
             done.append(True)
 
@@ -119,16 +120,16 @@ class EngineTests(SynchronousTestCase):
     def test_a_stream_belongs_to_its_job(self) -> None:
         waiting: Deferred[None] = Deferred()
 
-        async def serve(sink: Sink) -> None:
+        async def write(sink: Sink) -> None:
             await waiting
 
         async def handler(job: Job) -> Answer:
-            return Stream(serve)
+            return Stream(write)
 
         self.engine.register("stream", handler)
         answer = self.successResultOf(self.engine.job("stream").run())
         self.assertEqual(len(self.engine.running), 1)
-        served = Deferred.fromCoroutine(answer.serve(DiscardingSink()))
+        served = serve(answer, DiscardingSink())
         waiting.callback(None)
         self.successResultOf(served)
         self.assertEqual(self.engine.running, ())
@@ -154,14 +155,14 @@ class ShutdownTests(SynchronousTestCase):
         self.clock = Clock()
         self.waiting: Deferred[None] = Deferred()
 
-        async def wait(job: Job) -> Answer:
+        async def wait(job: Job) -> None:
             await self.waiting
 
-        async def serve(job: Job) -> Answer:
+        async def serves(job: Job) -> None:
             await Deferred()
 
         self.wait = wait
-        self.serve = serve
+        self.serve = serves
 
     def shutdown(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.engine.shutdown(15.0, self.clock))

@@ -68,7 +68,7 @@ class EventBusTests(SynchronousTestCase):
 
     def finished(self) -> list[str]:
         """Return what the subscription had, and that it is closed."""
-        actions = []
+        actions: list[str] = []
         while True:
             found = self.successResultOf(Deferred.fromCoroutine(self.subscription.next()))
             if found is None:
@@ -100,10 +100,14 @@ class EventBusTests(SynchronousTestCase):
 
     def test_whoever_finishes_because_of_an_event_hears_of_it(self) -> None:
         first = self.bus.subscribe(lambda _: True)
+
+        def finish(_: Event | None, other: Subscription) -> None:
+            other.finish()
+
         both = (first, self.subscription)
         following = [Deferred.fromCoroutine(one.next()) for one in both]
-        for one, other in zip(following, reversed(both), strict=True):
-            one.addCallback(lambda _, other=other: other.finish())
+        for waiting, other in zip(following, reversed(both), strict=True):
+            waiting.addCallback(finish, other)
         self.bus.publish(event("cause"))
         self.assertEqual(self.bus.listeners, 0)
         for one in both:

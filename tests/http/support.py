@@ -232,7 +232,7 @@ async def listen(factory: Any, kind: str, context: Any = None) -> Listener:
     """Listen with `factory`; `kind` is tcp, unix or tls (for which pass OpenSSL options)."""
     directory = tempfile.TemporaryDirectory(prefix="http-")
     where = f"unix:{directory.name}/socket" if kind == "unix" else "tcp:0:interface=127.0.0.1"
-    endpoint = serverFromString(reactor, where)  # type: ignore[no-untyped-call]
+    endpoint = serverFromString(reactor, where)
     port = await endpoint.listen(factory)
     return Listener(kind, port, directory, context)
 

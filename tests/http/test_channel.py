@@ -1,6 +1,7 @@
 import gc
 import json
 import weakref
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -78,7 +79,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_no_body_with_204_and_304(self) -> None:
         for status in (204, 304):
-            connection = Connection(lambda r, status=status: r.respond(status, (), b"x"))
+            connection = Connection(partial(_answer, status))
             connection.send(get())
             head, _, body = connection.sent.partition(b"\r\n\r\n")
             self.assertEqual(body, b"")
@@ -170,6 +171,10 @@ class AnswerTests(SynchronousTestCase):
         connection.send(get())
         self.assertEqual(answers(connection.sent)[0].status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+def _answer(status: int, request: Request) -> None:
+    request.respond(status, (), b"x")
 
 
 async def echo_parts(request: Request, *parts: bytes, length: int | None = None) -> None:
@@ -444,7 +449,11 @@ class GoneTests(SynchronousTestCase):
         connection = Connection()
         connection.send(get())
         done: list[int] = []
-        connection.requests[0].on_done(lambda: 1 / 0 and None)
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        connection.requests[0].on_done(fail)
         connection.requests[0].on_done(lambda: done.append(1))
         connection.channel.connectionLost()
         self.assertEqual(done, [1])

@@ -10,6 +10,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -100,7 +101,8 @@ class Client(threading.Thread):
     def run(self) -> None:
         """Do one thing after another until told to stop."""
         while not self._end.is_set():
-            choices = [self._run_short, self._run_removed, self._make_long]
+            making = (self._run_short, self._run_removed, self._make_long)
+            choices: list[Callable[[Any], None]] = [*making]
             living = [one for one in self.records if one.id and not one.doomed and one.code is None]
             if len(living) >= 3:
                 choices = [self._end_one, self._rename, self._remove, self._exec, self._exec]
@@ -108,7 +110,7 @@ class Client(threading.Thread):
                 choices += [self._rename, self._exec, self._end_one, self._start_one]
             try:
                 choice = self._random.choice(choices)
-                if choice in (self._run_short, self._run_removed, self._make_long):
+                if choice in making:
                     choice(None)
                 else:
                     choice(self._random.choice(living))

@@ -117,16 +117,16 @@ class SideBySideTests(SynchronousTestCase):
             for _, _, body in (ask(side, "GET", "/containers/cc/changes") for side in self.sides)
         )
         self.assertEqual(theirs, ours)
-        theirs, ours = (
+        exported = [
             {one for one in listed(side.docker("export", "cc")) if one[0].startswith(("d/", "bin"))}
             for side in self.sides
-        )
-        self.assertEqual(theirs, ours)
+        ]
+        self.assertEqual(*exported)
         for side in self.sides:
             side.docker("commit", "-c", 'ENTRYPOINT ["ls"]', "-a", "me", "cc", "made:1")
         form = "{{json .Config.Entrypoint}} {{json .Config.Cmd}} {{.Author}} {{len .RootFS.Layers}}"
-        theirs, ours = (side.docker("inspect", "-f", form, "made:1") for side in self.sides)
-        self.assertEqual(theirs, ours)
+        inspected = [side.docker("inspect", "-f", form, "made:1") for side in self.sides]
+        self.assertEqual(*inspected)
         run = ("run", "--rm", "--net", "none", "made:1", "-1", "/d", "/etc/group", "/home")
         first, second = self.both(*run)
         self.assertEqual(first, second)

@@ -247,8 +247,9 @@ class SightTests(SynchronousTestCase):
                 ("--sysctl", "net.core.somaxconn=77", "--ipc", "host", "--pid", "host"),
                 ("--security-opt", "seccomp=unconfined", "--shm-size", "1m", "-t"),
             ):
-                seen = [self.sight(each, *options) for each in (theirs, ours)]
-                self.assertEqual(*seen, "\n".join(difflib.unified_diff(*seen, lineterm="", n=0)))
+                seen, found = (self.sight(each, *options) for each in (theirs, ours))
+                difference = difflib.unified_diff(seen, found, lineterm="", n=0)
+                self.assertEqual(seen, found, "\n".join(difference))
 
     def sight(self, each: Dockerd, *options: str) -> list[str]:
         command = ("run", "--rm", "--network", "none", *options, "busybox", "sh", "-c", SIGHT)

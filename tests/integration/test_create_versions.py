@@ -19,7 +19,7 @@ class CreateVersionsTests(VersionsCase):
         return dict(self.get("1.55", f"/containers/{answer['Id']}/json"))
 
     def test_what_a_version_does_not_know_is_ignored(self) -> None:
-        body = {
+        body: dict[str, Any] = {
             "Healthcheck": {"Test": ["CMD", "true"], "StartInterval": 2_000_000_000},
             "HostConfig": {
                 "Annotations": {"a": "b"},

@@ -126,7 +126,7 @@ class ContainerTests(DockerPyCase):
         self.run_detached(name="web", labels={"tier": "front"})
         done = self.run_detached("sh -c 'exit 4'", name="done")
         done.wait()
-        for filters, expected in [
+        cases: list[tuple[dict[str, Any], list[str]]] = [
             ({}, ["done", "web"]),
             ({"status": "running"}, ["web"]),
             ({"status": ["running", "exited"]}, ["done", "web"]),
@@ -136,14 +136,15 @@ class ContainerTests(DockerPyCase):
             ({"ancestor": "busybox"}, ["done", "web"]),
             ({"since": "web"}, ["done"]),
             ({"network": "bridge"}, []),
-        ]:
+        ]
+        for filters, expected in cases:
             found = self.client.containers.list(all=True, filters=filters)
             self.assertEqual(sorted(one.name for one in found), expected, filters)
         self.assertEqual([one.name for one in self.client.containers.list()], ["web"])
         self.refused(400, self.client.containers.list, filters={"nosuch": "x"})
 
     def test_networks(self) -> None:
-        names = sorted(network.name for network in self.client.networks.list())
+        names = sorted(str(network.name) for network in self.client.networks.list())
         self.assertEqual(names, ["bridge", "host", "none"])
         container = self.run_detached(network_mode="bridge")
         bridge = self.client.networks.get("bridge")
@@ -187,6 +188,7 @@ class StreamTests(DockerPyCase):
         code, output = container.exec_run("tty", tty=True)
         self.assertEqual((code, output), (0, b"/dev/pts/0\r\n"))
         _, parts = container.exec_run(script, stream=True)
+        assert not isinstance(parts, bytes)
         self.assertEqual(sorted(b"".join(parts).split()), [b"err", b"out"])
         told = container.exec_run(
             ["sh", "-c", "echo $A; pwd; id -u"], environment={"A": "b"}, workdir="/tmp", user="7"

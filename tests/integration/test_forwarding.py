@@ -234,6 +234,7 @@ class ForwardingTests(TestCase):
         result = container.exec_run("sh -c 'echo out; exit 4'")
         self.assertEqual((result.exit_code, result.output), (4, b"out\n"))
         bits, stat = container.get_archive("/bin/busybox")
+        assert stat is not None
         self.assertEqual(stat["name"], "busybox")
         self.assertGreater(sum(map(len, bits)), BUSYBOX.stat().st_size)
         self.assertRaises(docker.errors.NotFound, client.containers.get, "nope")

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -151,7 +152,7 @@ class LoadTests(SynchronousTestCase):
         for mode in ("none", "bridge"):
             identity = self.api.create(["sleep", "1000"], NetworkMode=mode)
             self.api.start(identity)
-            self.at_once(lambda number, to=identity: self.api.execute(to, number), range(8))
+            self.at_once(partial(self.api.execute, identity), range(8))
             self.api.remove(identity)
         self.rest(None)
 
@@ -217,7 +218,7 @@ class LoadTests(SynchronousTestCase):
 
     def test_a_thousand_that_do_not_run(self) -> None:
         before, descriptors = self.now(), _descriptors(self.server)
-        ids = []
+        ids: list[str] = []
         with ThreadPoolExecutor(8) as pool:
             ids += pool.map(lambda _: self.api.create(["true"], **_NONE), range(1000))
         self.containers += ids

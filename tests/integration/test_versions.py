@@ -9,7 +9,8 @@ import urllib.parse
 from typing import Any
 
 from tests.integration.server import wait_until
-from tests.integration.test_cli import EmbeddedCase, UnixConnection
+from tests.integration.test_cli import EmbeddedCase
+from tests.unixhttp import UnixConnection
 
 #: One of each shape: before and after every change of an answer that is looked at here.
 OLD, FULL, NEW = ("1.24", "1.39"), ("1.40", "1.41", "1.44", "1.47", "1.51"), ("1.52", "1.55")
@@ -91,7 +92,7 @@ class ContainerVersionsTests(VersionsCase):
 
             (row,) = self.get(version, "/containers/json")
             self.assertEqual(set(row), ROW | ({"Health"} if version in NEW else set()), version)
-            told = {"NetworkMode": "bridge"}
+            told: dict[str, object] = {"NetworkMode": "bridge"}
             if version in ("1.47", "1.51", *NEW):
                 told["Annotations"] = {"a": "b"}
             self.assertEqual(row["HostConfig"], told, version)
@@ -328,7 +329,7 @@ class NetworkVersionsTests(VersionsCase):
             self.assertEqual("EnableIPv4" in found, number >= 40, version)
             self.assertEqual("Status" in found, number >= 52, version)
             entry = listed["bridge"]
-            nothing = None if number >= 40 else []
+            nothing: list[object] | None = None if number >= 40 else []
             self.assertEqual(listed["none"]["IPAM"]["Config"], nothing, version)
             self.assertNotIn("Status", entry, version)
             self.assertEqual("EnableIPv4" in entry, number >= 40, version)

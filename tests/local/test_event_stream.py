@@ -17,6 +17,7 @@ from dockerapi.engine.events import Event
 from dockerapi.local.event_stream import EventStreams
 from dockerapi.local.journal import Recent
 from dockerapi.model.envelope import Envelope
+from tests.serving import serve
 
 
 class RecordingSink:
@@ -57,7 +58,7 @@ class EventStreamTests(SynchronousTestCase):
     def follow(self, query: str = "") -> tuple[RecordingSink, Deferred[None]]:
         answer = self.answer(query)
         sink = RecordingSink()
-        return sink, Deferred.fromCoroutine(answer.serve(sink))
+        return sink, serve(answer, sink)
 
     def answer(self, query: str = "") -> Stream:
         envelope = Envelope(path="/events", query=query)
@@ -106,7 +107,7 @@ class EventStreamTests(SynchronousTestCase):
         answer = self.answer()
         self.publish("between")
         sink = RecordingSink()
-        served = Deferred.fromCoroutine(answer.serve(sink))
+        served = serve(answer, sink)
         self.publish("live")
         self.assertEqual(sink.actions, ["between", "live"])
         served.cancel()
@@ -120,9 +121,7 @@ class EventStreamTests(SynchronousTestCase):
         self.publish("past")
         sink = RecordingSink()
         stall = sink.stall = Deferred()
-        served = Deferred.fromCoroutine(
-            self.answer(f"since=1&until={time.time() + 0.05:.3f}").serve(sink)
-        )
+        served = serve(self.answer(f"since=1&until={time.time() + 0.05:.3f}"), sink)
         self.publish("in time")
         time.sleep(0.06)
         self.publish("too late")
@@ -152,7 +151,7 @@ class EventStreamTests(SynchronousTestCase):
     def stalled(self) -> tuple[RecordingSink, Deferred[None]]:
         sink = RecordingSink()
         sink.stall = Deferred()
-        served = Deferred.fromCoroutine(self.answer().serve(sink))
+        served = serve(self.answer(), sink)
         return sink, served
 
     def test_a_stalled_reader_goes_on_from_the_history(self) -> None:

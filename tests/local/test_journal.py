@@ -129,7 +129,12 @@ class JournalTests(TestCase):
     async def test_the_change_can_be_read_when_its_event_is_told(self) -> None:
         applied: list[str] = []
         seen: list[int] = []
-        self.bus.subscribe(lambda _: bool(seen.append(len(applied))))
+
+        def see(_: Event) -> bool:
+            seen.append(len(applied))
+            return False
+
+        self.bus.subscribe(see)
         await self.journal.commit(lambda _: None, [event("start")], lambda: applied.append("x"))
         self.assertEqual(seen, [1])
 

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import attrs
 from twisted.internet import reactor
@@ -102,7 +103,8 @@ class WaitingTests(TestCase):
         endpoint = TCP4ServerEndpoint(reactor, 0, 4096, "127.0.0.1")
 
         def connect() -> socket.socket:
-            return socket.create_connection(("127.0.0.1", self.gate.ports[0].getHost().port))
+            listening: Any = self.gate.ports[0].getHost()
+            return socket.create_connection(("127.0.0.1", listening.port))
 
         return Deferred.fromCoroutine(self.hold_and_open(endpoint, connect))
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dockerapi.server.hosts import (
     BadHost,
     EndpointHost,
+    Host,
     InheritedHost,
     TcpHost,
     UnixHost,
@@ -25,7 +26,7 @@ ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 
 class HostTests(SynchronousTestCase):
     def test_means(self) -> None:
-        for text, tls, host in [
+        means: list[tuple[str, bool, Host]] = [
             ("tcp://127.0.0.1:2375", False, TcpHost("", "tcp", "127.0.0.1", 2375)),
             ("tcp://:4243", False, TcpHost("", "tcp", "127.0.0.1", 4243)),
             ("tcp://", False, TcpHost("", "tcp", "127.0.0.1", 2375)),
@@ -42,7 +43,8 @@ class HostTests(SynchronousTestCase):
             ("fd://3", False, InheritedHost("", "3")),
             ("fd://docker.socket", False, InheritedHost("", "docker.socket")),
             ("endpoint://tcp:1", False, EndpointHost("", "tcp:1")),
-        ]:
+        ]
+        for text, tls, host in means:
             parsed = parse_host(text, tls=tls)
             self.assertEqual(parsed.text, text)
             self.assertEqual(type(parsed), type(host))
@@ -80,7 +82,9 @@ class HostTests(SynchronousTestCase):
             self.assertEqual(len(error.message.splitlines()), 1)
 
     @given(ADDRESSES, PORTS)
-    def test_every_address_comes_back(self, address: ipaddress.IPv4Address, port: int) -> None:
+    def test_every_address_comes_back(
+        self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+    ) -> None:
         text = f"tcp://[{address}]:{port}" if address.version == 6 else f"tcp://{address}:{port}"
         host = parse_host(text)
         assert isinstance(host, TcpHost)

@@ -6,10 +6,10 @@ import resource
 import tempfile
 from pathlib import Path
 
-from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.server.limits import raise_descriptor_limit, warn_of_short_queue
+from tests.logs import logged
 
 
 class DescriptorTests(SynchronousTestCase):
@@ -25,9 +25,7 @@ class DescriptorTests(SynchronousTestCase):
 
 class QueueTests(SynchronousTestCase):
     def warnings(self, text: str | None) -> list[str]:
-        seen: list[LogEvent] = []
-        globalLogPublisher.addObserver(seen.append)
-        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        seen = logged(self)
         with tempfile.TemporaryDirectory(prefix="dockerapi-limits-") as directory:
             path = Path(directory) / "somaxconn"
             if text is not None:

@@ -28,7 +28,7 @@ from tests.server.certificates import Authority
 class Greeter(Protocol):
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(self.factory.text)  # type: ignore[union-attr]
+        self.transport.write(self.factory.text)
         self.transport.loseConnection()
 
 

@@ -7,6 +7,7 @@ import socket
 import ssl
 import tempfile
 from pathlib import Path
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -15,7 +16,8 @@ from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from dockerapi.server.tls import BadCertificate, ServerCertificates, TlsFiles
+from dockerapi.server.certificatefiles import BadCertificate, TlsFiles
+from dockerapi.server.tls import ServerCertificates
 from tests.server.certificates import Authority
 
 
@@ -86,7 +88,7 @@ class HandshakeTests(TestCase):
         authority = self.authority.path if verify else None
         certificates = ServerCertificates(TlsFiles(*self.authority.issue("server"), authority))
         factory = TLSMemoryBIOFactory(certificates, False, Factory.forProtocol(Echo))
-        port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        port = cast(Any, reactor).listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
         return certificates

@@ -16,6 +16,7 @@ from dockerapi.upstream import exchange
 from dockerapi.upstream.backend import UpstreamBackend
 from dockerapi.upstream.inbox import HIGH
 from dockerapi.wire.duplex import StreamAborted
+from tests.serving import serve
 from tests.upstream.scripted import (
     ClientStream,
     Feed,
@@ -26,13 +27,6 @@ from tests.upstream.scripted import (
 )
 
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-def serve(answer: Any, client: ClientStream) -> Deferred[None]:
-    """Serve a streaming answer to `client`."""
-    return Deferred.fromCoroutine(
-        answer.body(client) if isinstance(answer, Response) else answer.serve(client)
-    )
 
 
 class RegistrationTests(SynchronousTestCase):

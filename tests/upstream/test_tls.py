@@ -11,7 +11,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from twisted.internet.defer import Deferred
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -24,6 +23,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import Unavailable
 from dockerapi.upstream.backend import UpstreamBackend
 from dockerapi.upstream.tls import ClientTLS
+from tests.serving import serve
 from tests.upstream.scripted import ClientStream, UpstreamTestCase, reactor, until
 
 
@@ -131,7 +131,7 @@ class TLSTests(UpstreamTestCase):
         answer = await run
         assert isinstance(answer, Hijack)
         client = ClientStream(*[b"x" * 100000] * 20, b"")
-        served = Deferred.fromCoroutine(answer.serve(client))
+        served = serve(answer, client)
         await until(lambda: side.ended)
         self.assertEqual(len(side.seen), 2000000)
         await served

@@ -100,7 +100,7 @@ class ContainerTests(ClientCase):
             self.assertEqual(container.exec(config).output, b"9\n/etc\ny\n")
 
     def test_logs_and_status(self) -> None:
-        container = DockerContainer("busybox", command=command("echo out; echo err >&2; exit 5"))
+        container = DockerContainer("busybox", command="sh -c 'echo out; echo err >&2; exit 5'")
         with self.assertRaises(ContainerStartException):
             container.get_logs()
         with container:

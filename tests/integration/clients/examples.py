@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import unittest
+from typing import Any
 
 import docker
 from testcontainers.core import container
@@ -34,7 +35,8 @@ class ExampleTests(unittest.TestCase):
         self.addCleanup(self.client.images.remove, name)
 
     def test_aiodocker(self) -> None:
-        found = _EXAMPLE.search(str(importlib.metadata.metadata("aiodocker").get_payload()))
+        metadata: Any = importlib.metadata.metadata("aiodocker")
+        found = _EXAMPLE.search(str(metadata.get_payload()))
         assert found is not None
         self.make_image("alpine")
         command = (sys.executable, "-c", textwrap.dedent(found[1]))

@@ -57,7 +57,8 @@ def archive(
 ) -> bytes:
     """Return an archive of members: names, and fields of `tarfile.TarInfo` (`data` for content)."""
     target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode=f"w:{compression}", format=form) as tar:
+    mode: Any = f"w:{compression}"
+    with tarfile.open(fileobj=target, mode=mode, format=form) as tar:
         for name, fields in members:
             info = tarfile.TarInfo(name)
             info.mtime = 1_600_000_000
@@ -122,7 +123,7 @@ class ChildCase(TestCase):
         limit: str = "-",
     ) -> None:
         with contextlib.closing(Feed()) as feed:
-            arguments = [self.root, "0", path, keep, *owner, limit]
+            arguments: list[Any] = [self.root, "0", path, keep, *owner, limit]
             child = await Child.start("put", arguments, stdin=feed.reading)
             feed.opened()
             with contextlib.closing(child):

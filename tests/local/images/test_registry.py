@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.error import DNSLookupError
@@ -104,7 +104,7 @@ class RegistryTests(ImagesTestCase):
         self.main, self.other = Scripted(), Scripted()
         self.bases = []
         for resource in (self.main, self.other):
-            port = reactor.listenTCP(0, Site(resource), interface="127.0.0.1")
+            port = cast(Any, reactor).listenTCP(0, Site(resource), interface="127.0.0.1")
             self.addCleanup(port.stopListening)
             self.bases.append(f"http://127.0.0.1:{port.getHost().port}")
         self.options = {"registry_mirrors": (self.bases[0] + "/",)}

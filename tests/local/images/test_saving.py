@@ -25,6 +25,7 @@ from dockerapi.model.references import Reference
 from dockerapi.model.versions import Version
 from tests.local.images.support import Archive, Collector, ImagesTestCase
 from tests.local.leaving import descriptors, leave
+from tests.serving import serve
 
 SMALL = Archive().directory("bin").add("bin/sh", b"#!", mode=0o755).bytes()
 
@@ -336,7 +337,7 @@ class SavingTests(ImagesTestCase):
         spoiled = Archive().add("manifest.json", b'[{"Config": "none", "Layers": ["l"]}]').bytes()
         answer = await self.job("ImageLoad", body=spoiled, quiet=1).run()
         with self.assertRaises(EngineError):
-            await answer.serve(Collector())
+            await serve(answer, Collector())
 
     async def test_platforms(self) -> None:
         await self.import_image(SMALL, "one", platform="linux/arm64")
@@ -395,7 +396,7 @@ class SavingTests(ImagesTestCase):
         # It is in the stream, which has begun by then.
         answer = await self.job("ImageLoad", body=b"garbage" * 200).run()
         with self.assertRaises(EngineError) as garbage:
-            await answer.serve(Collector())
+            await serve(answer, Collector())
         self.assertEqual(garbage.exception.message, "archive/tar: invalid tar header")
         self.assertEqual(self.left_over(), [])
 

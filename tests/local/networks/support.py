@@ -157,7 +157,6 @@ async def peer_seen(server: Path | None, client: Path | None, address: str) -> s
     listener = await inside(server, listen)
     target = listener.getsockname()
     accepting = in_thread(listener.accept)
-    accepting.addErrback(lambda failure: failure.trap(TimeoutError) and None)
 
     def connect() -> bool:
         try:
@@ -168,13 +167,13 @@ async def peer_seen(server: Path | None, client: Path | None, address: str) -> s
 
     try:
         connected = await inside(client, connect)
-        accepted = await accepting
+        accepted, address_seen = await accepting
+    except TimeoutError:
+        return None
     finally:
         listener.close()
-    if accepted is None:
-        return None
-    accepted[0].close()
-    return str(accepted[1][0]) if connected else None
+    accepted.close()
+    return str(address_seen[0]) if connected else None
 
 
 class Outside:

@@ -9,6 +9,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ class ReachTests(PublishingCase):
         self.assertIsNone(await inside(other.path, lambda: talk(gateway, number, patience=BLOCKED)))
         await self.neighbour_of_loopback(other.path, "eth0", gateway)
         for port in (number, listening):
-            reached = await inside(other.path, lambda p=port: reaches("127.0.0.1", p))
+            reached = await inside(other.path, partial(reaches, "127.0.0.1", port))
             self.assertFalse(reached, port)
 
     async def test_not_published(self) -> None:

@@ -482,8 +482,9 @@ class LackingTests(TestCase):
         await rig.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(rig.close()))
         self.assertIn("not a name", rig.networks.problems[0])
-        failure = await self.assertFailure(Deferred.fromCoroutine(rig.connect(1)), EngineError)
-        self.assertIn("not a name", failure.message)
+        with self.assertRaises(EngineError) as refused:
+            await rig.connect(1)
+        self.assertIn("not a name", refused.exception.message)
         self.assertIsNotNone((await rig.connect(1, "none")).path)
 
     async def test_without_firewall(self) -> None:
@@ -494,8 +495,9 @@ class LackingTests(TestCase):
         rig = Rig()
         await rig.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(rig.close()))
-        failure = await self.assertFailure(Deferred.fromCoroutine(rig.connect(1)), EngineError)
-        self.assertIn("nftables", failure.message)
+        with self.assertRaises(EngineError) as refused:
+            await rig.connect(1)
+        self.assertIn("nftables", refused.exception.message)
         self.assertIsNone(link(rig.settings.bridge))
 
     async def test_rules_that_fail_leave_nothing(self) -> None:

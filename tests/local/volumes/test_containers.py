@@ -264,9 +264,10 @@ class OptionTests(VolumeCase):
         self.assertIn("busybox", os.listdir(data / "empty"))
         self.assertEqual(os.listdir(data / "full"), ["f"])
         self.assertEqual(sorted(os.listdir(data)), ["empty", "full", "out"])
-        error = await self.assertFailure(Deferred.fromCoroutine(create("out")), InvalidParameter)
+        with self.assertRaises(InvalidParameter) as refused:
+            await create("out")
         self.assertEqual(
-            error.message,
+            refused.exception.message,
             "failed to populate volume: path concatenation escapes the base directory, "
             f"base: {data}, subpath: out",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import convert
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
@@ -14,21 +15,18 @@ from dockerapi.model.containers import ContainerConfig, CreateBody, Healthcheck,
 
 class ModeTests(SynchronousTestCase):
     def test_modes_that_there_are_and_others(self) -> None:
-        for mode in ("ipc_mode", "pid_mode"):
-            check_body(ContainerConfig(), HostConfig(**{mode: "container:other"}))
-        for mode in ("ipc_mode", "pid_mode", "uts_mode", "userns_mode", "cgroupns_mode"):
-            check_body(ContainerConfig(), HostConfig(**{mode: "host"}))
+        for mode in ("IpcMode", "PidMode"):
+            check_body(ContainerConfig(), convert({mode: "container:other"}, HostConfig))
+        for mode in ("IpcMode", "PidMode", "UTSMode", "UsernsMode", "CgroupnsMode"):
+            check_body(ContainerConfig(), convert({mode: "host"}, HostConfig))
             with self.assertRaises(InvalidParameter, msg=mode):
-                check_body(ContainerConfig(), HostConfig(**{mode: "other"}))
+                check_body(ContainerConfig(), convert({mode: "other"}, HostConfig))
 
 
 class WordsTests(SynchronousTestCase):
     def test_times_of_health_checks_that_are_too_short(self) -> None:
-        for field, title in (
-            *(("interval", "Interval"), ("timeout", "Timeout")),
-            *(("start_period", "StartPeriod"), ("start_interval", "StartInterval")),
-        ):
-            health = Healthcheck(**{field: 999_999})
+        for title in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+            health = convert({title: 999_999}, Healthcheck)
             error = self.assertRaises(
                 InvalidParameter, check_body, ContainerConfig(healthcheck=health), HostConfig()
             )
@@ -97,11 +95,11 @@ class DeviceRuleTests(SynchronousTestCase):
 
 class NameTests(SynchronousTestCase):
     def test_names_that_would_be_lines_of_their_own(self) -> None:
-        for field in ("hostname", "domainname"):
+        for title in ("Hostname", "Domainname"):
             for text in ("a\n1.2.3.4 evil", "a b", "tab\t", "bell\x07"):
                 with self.assertRaises(InvalidParameter, msg=text):
-                    check_body(ContainerConfig(**{field: text}), HostConfig())
-            check_body(ContainerConfig(**{field: "box-1.example"}), HostConfig())
+                    check_body(convert({title: text}, ContainerConfig), HostConfig())
+            check_body(convert({title: "box-1.example"}, ContainerConfig), HostConfig())
 
 
 class BindsTests(SynchronousTestCase):

@@ -81,14 +81,15 @@ class CheckTests(SynchronousTestCase):
 
     def test_what_is_fine(self) -> None:
         fixed = ipam(IPv4Address="10.1.1.1", IPv6Address="2001:db8::1")
-        for endpoints in (
+        fine: tuple[dict[str, Any], ...] = (
             {},
             {"default": {}},
             {"bridge": {"GwPriority": 1, "Links": ["a:b"]}},
             {"bridge": ipam(LinkLocalIPs=["169.254.1.1", "fe80::1"])},
             {"nosuch": {"Aliases": ["a"], **fixed}},
             {"bridge": {}, "nosuch": {}},
-        ):
+        )
+        for endpoints in fine:
             self.assertEqual(self.check(endpoints), "", endpoints)
 
     def test_several_are_refused_to_older_clients(self) -> None:

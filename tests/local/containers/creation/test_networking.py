@@ -56,7 +56,8 @@ class CheckTests(SynchronousTestCase):
 
     def test_ports(self) -> None:
         self.assertEqual(self.check({"PortBindings": {"80": [{"HostPort": "1-9"}]}}), "")
-        for bindings in ({"x": []}, {"80/x": []}, {"80": [{"HostPort": "x"}]}):
+        wrong: tuple[dict[str, Any], ...] = ({"x": []}, {"80/x": []}, {"80": [{"HostPort": "x"}]})
+        for bindings in wrong:
             self.assertIn("invalid", self.check({"PortBindings": bindings}))
         self.assertIn("invalid port 'x'", self.check(ExposedPorts={"x/tcp": {}}))
 

@@ -25,7 +25,7 @@ from dockerapi.model.versions import Version
 from tests.local.containers.streams.support import Client, StreamsCase, until
 
 
-class ExecTests(StreamsCase):
+class ExecCase(StreamsCase):
     async def make(self, *command: str, **config: Any) -> str:
         if not any(one.name == "cx" for one in self.rig.containers.registry):
             await self.rig.create("sleep", "100", name="cx")
@@ -44,6 +44,8 @@ class ExecTests(StreamsCase):
     async def start(self, exec_id: str, client: Client, **body: Any) -> None:
         await self.serve(await self.rig.job("ExecStart", exec_id, body=body), client)
 
+
+class ExecTests(ExecCase):
     async def test_output_and_code(self) -> None:
         exec_id = await self.make("sh", "-c", "echo out; echo err >&2; exit 7")
         client = Client()
@@ -102,8 +104,7 @@ class ExecTests(StreamsCase):
         """As aiodocker asks: with the connection, at which the process does not run yet."""
         script = "until busybox stty size | busybox grep '26 92'; do :; done"
         exec_id = await self.make("sh", "-c", script, Tty=True)
-        resizing = self.rig.job("ExecResize", exec_id, query="h=26&w=92")
-        resizing = Deferred.fromCoroutine(resizing)
+        resizing = Deferred.fromCoroutine(self.rig.job("ExecResize", exec_id, query="h=26&w=92"))
         client = Client()
         await self.start(exec_id, client, Tty=True)
         self.assertIn(b"26 92\r\n", client.data)
@@ -359,10 +360,8 @@ class MonitoredExecTests(ExecTests):
         self.patch(Runtime, "tells_pipes", False)
 
 
-class DirectExecTests(StreamsCase):
+class DirectExecTests(ExecCase):
     """What only execs without conmon do."""
-
-    make, start, inspect = ExecTests.make, ExecTests.start, ExecTests.inspect
 
     async def test_output_of_what_it_left_running_comes_for_a_while(self) -> None:
         # However busy the machine is: the stream ends with what was left running.

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,7 @@ class LifecycleTests(RigCase):
 
     async def test_binds_and_tmpfs(self) -> None:
         directory = Path(tempfile.mkdtemp())
-        self.addCleanup(subprocess.run, ["rm", "-r", directory], check=True)
+        self.addCleanup(shutil.rmtree, directory)
         host = {
             "Binds": [f"{directory}:/b", f"{directory}:/r:ro", f"{directory}/new:/n"],
             "Tmpfs": {"/t": "size=1m"},

@@ -249,7 +249,8 @@ class RestartTests(RigCase):
     async def test_the_servers_end_waits_for_what_is_being_started_again(self) -> None:
         await self.with_policy("always", "sleep", "1000")
         starter = self.rig.containers.starter
-        launch, launching = starter.start, Deferred()
+        launch = starter.start
+        launching: Deferred[None] = Deferred()
 
         async def start(container: Container) -> Started:
             reactor.callLater(0, launching.callback, None)

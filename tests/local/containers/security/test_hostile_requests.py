@@ -24,7 +24,7 @@ class HostileRequestTests(RigCase):
         raise self.failureException(f"{kind.__name__} was not raised")
 
     async def test_zero_bytes(self) -> None:
-        for config in (
+        hostile: tuple[dict[str, Any], ...] = (
             {"WorkingDir": "/w\0x"},
             {"User": "root\0"},
             {"Hostname": "a\0b"},
@@ -35,7 +35,8 @@ class HostileRequestTests(RigCase):
             {"host": {"MaskedPaths": ["/proc/kcore\0"]}},
             {"host": {"Tmpfs": {"/t\0": ""}}},
             {"host": {"Sysctls": {"net.core.somaxconn\0": "1"}}},
-        ):
+        )
+        for config in hostile:
             said = await self.refused(InvalidParameter, self.rig.create("true", **config))
             self.assertIn("zero byte", said, config)
         # What only looks like one is text as any other.

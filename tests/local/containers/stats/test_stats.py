@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +21,7 @@ from dockerapi.local.containers.stats.sample import sample
 from dockerapi.model.malformed import Malformed
 from tests.local.containers.streams.support import until
 from tests.local.containers.support import Collected, RigCase
+from tests.serving import serve
 
 MEBIBYTE = 1024 * 1024
 #: A cgroup of the one that limits processes, as a container sees it, in either version.
@@ -156,7 +157,7 @@ class StatsTests(RigCase):
         answer = await self.rig.job("ContainerStats", "long")
         assert isinstance(answer, Stream)
         sink = Collected()
-        serving = Deferred.fromCoroutine(answer.serve(sink))
+        serving = serve(answer, sink)
         await deferLater(reactor, 1.3)
         self.assertFalse(serving.called)
         await self.rig.job("ContainerDelete", "long", query="force=1")
@@ -172,7 +173,7 @@ class StatsTests(RigCase):
         stats = Stats(self.rig.containers.registry, clock)
         answer = await stats.stats(self.rig.make_job("ContainerStats", "left"))
         assert isinstance(answer, Stream)
-        serving = Deferred.fromCoroutine(answer.serve(sink))
+        serving = serve(answer, sink)
         for samples in (1, 2):
             while not clock.getDelayedCalls():
                 await deferLater(reactor, 0.01)

@@ -20,6 +20,7 @@ from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.wire.duplex import CHUNK
 from dockerapi.wire.stdcopy import FrameDecoder
 from tests.local.containers.support import Collected, RigCase
+from tests.serving import serve
 
 
 class Client(Collected):
@@ -47,6 +48,10 @@ class Client(Collected):
         if self.stalled is not None:
             await self.stalled
         await super().write(data)
+
+    def has(self, data: bytes) -> bool:
+        """Tell whether `data` has come."""
+        return data in self.data
 
     def frames(self) -> dict[int, bytes]:
         got: dict[int, bytes] = {}
@@ -78,7 +83,7 @@ class StreamsCase(RigCase):
 
     def serve(self, answer: Any, client: Client) -> Deferred[None]:
         self.assertIsInstance(answer, Hijack | Stream)
-        return Deferred.fromCoroutine(answer.serve(client))
+        return serve(answer, client)
 
     async def attach(
         self, name: str, query: str = "stream=1&stdin=1&stdout=1&stderr=1"

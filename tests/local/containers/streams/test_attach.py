@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from urllib.parse import quote
 
 from twisted.internet import reactor
@@ -11,6 +12,7 @@ from twisted.internet.task import deferLater
 
 from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.model.versions import Version
+from dockerapi.wire.stdcopy import frame
 from tests.local.containers.streams.support import Client, StreamsCase, until
 
 
@@ -88,7 +90,8 @@ class AttachTests(StreamsCase):
         )
         answer = await self.rig.job("ContainerAttach", "cx", query="stream=1&stdout=1")
         client = Client()
-        client.stalled = stalled = Deferred()
+        stalled: Deferred[None] = Deferred()
+        client.stalled = stalled
         served = self.serve(answer, client)
         await self.rig.job("ContainerStart", "cx")
         await deferLater(reactor, 0.5)
@@ -152,14 +155,14 @@ class AttachTests(StreamsCase):
             await self.rig.job("ContainerStart", name)
             client, served = await self.attach(name)
             client.send(b"word\n")
-            await until(lambda client=client: b"got word" in client.data)
+            await until(partial(client.has, b"got word"))
             client.send(b"")
             await served.addTimeout(60, reactor)
             self.assertTrue(self.rig.containers.registry.get(name).state.running)
             # Its input is open: the next client's words arrive.
             other, also = await self.attach(name)
             other.send(b"more\n")
-            await until(lambda other=other: b"got more" in other.data)
+            await until(partial(other.has, b"got more"))
             other.send(b"")
             await also
 
@@ -200,7 +203,7 @@ class AttachTests(StreamsCase):
         await self.begin("sh", "-c", "echo word; read x", OpenStdin=True)
         for query in ("logs=1&stream=1&stdout=1", "logs=1&stream=1&stdin=1&stdout=1"):
             client, served = await self.attach("cx", query)
-            await until(lambda client=client: client.frames() == {1: b"word\n"})
+            await until(partial(client.has, frame(1, b"word\n")))
             served.addErrback(lambda failure: failure.trap(CancelledError))
             served.cancel()
             await served
@@ -257,7 +260,7 @@ class AttachTests(StreamsCase):
             client = Client()
             served = self.serve(answer, client)
             client.send(b"word\n")
-            await until(lambda client=client, want=want: client.data == want)
+            await until(partial(client.has, want))
             client.send(b"")
             await served
 

@@ -29,7 +29,11 @@ class PipeTests(TestCase):
         self.addCleanup(self.streams.close)
         #: The process' ends.
         self.theirs = {self.out[1], self.err[1], self.stdin[0]}
-        self.addCleanup(lambda: [os.close(end) for end in self.theirs])
+        self.addCleanup(self.close_theirs)
+
+    def close_theirs(self) -> None:
+        for end in self.theirs:
+            os.close(end)
 
     def pipe(self) -> tuple[int, int]:
         return os.pipe2(os.O_CLOEXEC)

@@ -11,6 +11,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, cast
@@ -58,6 +59,11 @@ class Received(DatagramProtocol):
         self.got.append(datagram)
 
 
+def has(receiver: Any, data: bytes) -> bool:
+    """Tell whether `data` has come to `receiver`."""
+    return data in receiver.got
+
+
 class Connection(Protocol):
     """Keeps what is sent in its factory, and answers what that says."""
 
@@ -83,7 +89,7 @@ class DriverCase(TestCase):
 
     def udp(self) -> tuple[Received, int]:
         received = Received()
-        port = reactor.listenUDP(0, received, interface="127.0.0.1")
+        port = cast(Any, reactor).listenUDP(0, received, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         return received, port.getHost().port
 
@@ -127,7 +133,7 @@ class SyslogTests(DriverCase):
             address = f"tcp://127.0.0.1:{receiver.port}"
             options = {"syslog-address": address, "syslog-facility": "local0"}
             await self.driver("syslog", {**options, "syslog-format": name}).send([OUT])
-            await self.until(lambda got=receiver: got.got.endswith(b"\n"))
+            await self.until(partial(has, receiver, b"\n"))
             self.assertRegex(receiver.got, pattern)
 
     async def test_unix(self) -> None:
@@ -270,7 +276,7 @@ class JournaldTests(DriverCase):
     async def test_an_entry(self) -> None:
         path = self.directory / "socket"
         received = Received()
-        port = reactor.listenUNIXDatagram(str(path), received)
+        port = cast(Any, reactor).listenUNIXDatagram(str(path), received)
         self.addCleanup(port.stopListening)
         self.patch(journald, "SOCKET", path)
         await self.driver("journald", {}).send([OUT, Message(MOMENT, 2, b"x\nUSER=root")])
@@ -293,7 +299,12 @@ class FeedTests(DriverCase):
         """Return a list that grows when `driver` is closed: by a failure, or its feed's end."""
         closed: list[None] = []
         close = driver.close
-        self.patch(driver, "close", lambda: (closed.append(None), close()))
+
+        def note() -> None:
+            closed.append(None)
+            close()
+
+        self.patch(driver, "close", note)
         return closed
 
     async def test_a_receiver_that_comes_late_and_a_server_that_ends(self) -> None:
@@ -364,7 +375,7 @@ class FeedTests(DriverCase):
             with files.path.open("ab") as file:
                 file.write(line(1, "F", text))
             changes.tell(files.path)
-            await self.until(lambda text=text: text in receiver.got)
+            await self.until(partial(has, receiver, text))
         cursor_path(files).with_suffix(".new").rmdir()
         sending.end()
         await self.until(lambda: closed)
@@ -428,8 +439,8 @@ class FeedTests(DriverCase):
             writes.append(cursor)
             # The first is for what was sent, the second says that all was.
             if len(writes) == 2:
-                reactor.callFromThread(sending.start)
-                reactor.callFromThread(again.set)
+                cast(Any, reactor).callFromThread(sending.start)
+                cast(Any, reactor).callFromThread(again.set)
                 again.wait(60)
 
         self.patch(feed, "write_cursor", written)

@@ -7,17 +7,16 @@ is mounted before it, followed.
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
-import stat
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.mounts.point import TMPFS, MountPoint
+from dockerapi.local.containers.security.pathwalk import leads_to, link_of
 from dockerapi.local.containers.security.workdir import PROC_ROOT, proc_devices
 from dockerapi.local.host.beneath import open_beneath, opened_root
 
@@ -29,8 +28,6 @@ _HARMLESS = frozenset(
         *("net/dev", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"),
     )
 )
-#: How many names and links are followed in one path, which is enough for any honest one.
-_MOST_STEPS = 4096
 
 
 def check_proc(root: Path, points: Iterable[MountPoint]) -> None:
@@ -56,25 +53,10 @@ def check_proc(root: Path, points: Iterable[MountPoint]) -> None:
 def _inside(trees: Sequence[tuple[str, int]], path: str) -> str:
     """Return where `path` leads inside a root, whether or not it is there yet.
 
-    The kernel alone cannot tell: /proc is empty until the runtime has mounted it.
+    The kernel alone cannot tell: /proc is empty until the runtime has mounted it, and what the
+    image has there is covered then.
     """
-    pending = deque(part for part in path.split("/") if part)
-    reached = "/"
-    for _ in range(_MOST_STEPS):
-        if not pending:
-            return reached
-        step = posixpath.normpath(posixpath.join(reached, pending.popleft()))
-        if step.startswith("/proc/"):
-            # What the image has there is covered.
-            return posixpath.join(step, *pending)
-        target = _link(trees, step)
-        if target is None:
-            reached = step
-            continue
-        if target.startswith("/"):
-            reached = "/"
-        pending.extendleft(reversed([part for part in target.split("/") if part]))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return leads_to(path, partial(_link, trees), ends_at=lambda step: step.startswith("/proc/"))
 
 
 def _link(trees: Sequence[tuple[str, int]], path: str) -> str | None:
@@ -90,9 +72,7 @@ def _link(trees: Sequence[tuple[str, int]], path: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        if not stat.S_ISLNK(os.fstat(found).st_mode):
-            return None
-        return os.readlink("", dir_fd=found)
+        return link_of(found)
     finally:
         os.close(found)
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import posixpath
-import stat
-from collections import deque
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from dockerapi.engine.errors import InvalidParameter
+from dockerapi.local.containers.security.pathwalk import TooManySteps, leads_to, link_of
 from dockerapi.local.host.beneath import make_directories, open_beneath, opened_root
 
 #: The inode of a proc file system's own root.
 PROC_ROOT = 1
-#: How many names and links are followed in one path, which is enough for any honest one.
-_MOST_STEPS = 4096
 
 
 def check_workdir(path: str, workdir: str) -> None:
@@ -61,41 +59,33 @@ def check_running_workdir(pid: int, workdir: str) -> None:
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            below = _leads_below_proc(root, workdir, proc_devices(pid))
+            leads_to(workdir, partial(_link_outside_proc, root, proc_devices(pid)))
         finally:
             os.close(root)
+    except (_BelowProc, TooManySteps):
+        raise _below_proc(workdir) from None
     except OSError:
         return
-    if below:
-        raise _below_proc(workdir)
 
 
-def _leads_below_proc(root: int, workdir: str, devices: Collection[int]) -> bool:
-    """Follow `workdir` inside `root`, name by name, as far as it exists.
+class _BelowProc(Exception):
+    """A place in a file system of type proc that is not its root."""
 
-    The kernel alone cannot tell: /proc/self leads nowhere for one who is not in the container.
+
+def _link_outside_proc(root: int, devices: Collection[int], path: str) -> str | None:
+    """Return what the symbolic link `path` inside `root` says; None where there is no link.
+
+    Raises `_BelowProc` for what lies there: the kernel alone cannot tell, since /proc/self leads
+    nowhere for one who is not in the container. Raises OSError where nothing is there.
     """
-    pending = deque(part for part in workdir.split("/") if part)
-    reached = "/"
-    for _ in range(_MOST_STEPS):
-        if not pending:
-            return False
-        step = posixpath.normpath(posixpath.join(reached, pending.popleft()))
-        found = open_beneath(root, step, os.O_PATH | os.O_NOFOLLOW)
-        try:
-            status = os.fstat(found)
-            if status.st_dev in devices and status.st_ino != PROC_ROOT:
-                return True
-            if not stat.S_ISLNK(status.st_mode):
-                reached = step
-                continue
-            target = os.readlink("", dir_fd=found)
-        finally:
-            os.close(found)
-        if target.startswith("/"):
-            reached = "/"
-        pending.extendleft(reversed([part for part in target.split("/") if part]))
-    return True
+    found = open_beneath(root, path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(found)
+        if status.st_dev in devices and status.st_ino != PROC_ROOT:
+            raise _BelowProc
+        return link_of(found)
+    finally:
+        os.close(found)
 
 
 def proc_devices(pid: int) -> set[int]:

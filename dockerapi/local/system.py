@@ -199,7 +199,7 @@ class System:
 
     def _registries(self) -> Mapping[str, Any]:
         settings = self._settings
-        mirrors = list(settings.registry_mirrors)
+        mirrors = [url if url.endswith("/") else f"{url}/" for url in settings.registry_mirrors]
         index: dict[str, Any] = {
             "docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True}
         }

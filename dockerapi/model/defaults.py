@@ -48,6 +48,13 @@ class ContainerDefaults(msgspec.Struct, frozen=True):
         return cls(tuple(limits.values()), parse_memory(shm_size), ipc_mode, init)
 
 
+def with_defaults(own: Iterable[Ulimit] | None, defaults: Iterable[Ulimit]) -> list[Ulimit]:
+    """Return a container's limits: its own, and of `defaults` those that it does not have."""
+    given = list(own or ())
+    names = {limit.name.lower() for limit in given}
+    return [*given, *(limit for limit in defaults if limit.name not in names)]
+
+
 def parse_ulimit(text: str) -> Ulimit:
     """Read ``NAME=SOFT[:HARD]``; raise `Malformed`."""
     name, equals, limits = text.partition("=")

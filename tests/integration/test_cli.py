@@ -206,6 +206,14 @@ class LifeTests(EmbeddedCase):
             wait_until(lambda: self.server.run("exec", "exe", "ls", "/detached").returncode == 0)
         )
 
+    def test_a_pruned_image_keeps_the_name_its_container_was_made_by(self) -> None:
+        self.ok("create", "--name", "made", "busybox", "true")
+        self.ok("tag", "busybox", "zz:spare")
+        told = self.ok("image", "prune", "--all", "--force")
+        self.assertIn("untagged: zz:spare", told)
+        self.assertNotIn("busybox", told)
+        self.assertEqual(self.ok("ps", "-a", "--format", "{{.Image}}"), "busybox\n")
+
     def test_events_are_told_as_they_happen(self) -> None:
         with subprocess.Popen(
             ("docker", "-H", self.server.host, "events", "--format", "{{.Type}} {{.Action}}"),

@@ -34,7 +34,13 @@ class DefaultsTests(EmbeddedCase):
     def test_what_is_shown_and_what_execs_have(self) -> None:
         self.ok("run", "-d", "--name", "cc", "busybox", "sleep", "1000")
         shown = "{{.HostConfig.IpcMode}} {{.HostConfig.ShmSize}} {{.HostConfig.Ulimits}}"
-        self.assertEqual(self.ok("inspect", "-f", shown, "cc").strip(), "shareable 1048576 []")
+        self.assertEqual(
+            self.ok("inspect", "-f", shown, "cc").strip(),
+            "shareable 1048576 [nofile=42:43 nproc=500:500]",
+        )
+        self.ok("create", "--name", "dd", "--ulimit", "nofile=9:10", "busybox", "true")
+        limits = self.ok("inspect", "-f", "{{.HostConfig.Ulimits}}", "dd").strip()
+        self.assertEqual(limits, "[nofile=9:10 nproc=500:500]")
         self.assertEqual(self.ok("exec", "cc", "sh", "-c", "ulimit -n").strip(), "42")
 
     def test_they_count_at_each_start(self) -> None:

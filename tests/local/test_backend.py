@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from unittest import skipIf
 
 import msgspec
@@ -34,8 +35,8 @@ class StopTests(TestCase):
     def backend(self) -> LocalBackend:
         return LocalBackend(self.settings, Engine(logging=False), reactor)
 
-    async def test_the_further_runtimes_are_told(self) -> None:
-        self.settings = structs.replace(self.settings, runtimes=("oci=runc", "vm=/opt/vm"))
+    async def told(self) -> dict[str, Any]:
+        """Return what SystemInfo answers."""
         engine = Engine(logging=False)
         backend = LocalBackend(self.settings, engine, reactor)
         backend.register(engine)
@@ -43,9 +44,20 @@ class StopTests(TestCase):
         engine.activation.activate()
         answer = await engine.job("SystemInfo").run()
         await backend.stop()
-        found = msgspec.to_builtins(answer)["Runtimes"]
+        found: dict[str, Any] = msgspec.to_builtins(answer)
+        return found
+
+    async def test_the_further_runtimes_are_told(self) -> None:
+        self.settings = structs.replace(self.settings, runtimes=("oci=runc", "vm=/opt/vm"))
+        found = (await self.told())["Runtimes"]
         self.assertEqual((found["oci"], found["vm"]), ({"path": "runc"}, {"path": "/opt/vm"}))
         self.assertTrue({"runc", "crun"}.intersection(found))
+
+    async def test_mirrors_are_told_as_addresses_of_directories(self) -> None:
+        self.settings = structs.replace(self.settings, registry_mirrors=("https://m", "http://n/"))
+        registries = (await self.told())["RegistryConfig"]
+        self.assertEqual(registries["Mirrors"], ["https://m/", "http://n/"])
+        self.assertEqual(registries["IndexConfigs"]["docker.io"]["Mirrors"], registries["Mirrors"])
 
     async def test_a_start_that_fails_half_way(self) -> None:
         (self.root / "data").mkdir()

@@ -99,7 +99,7 @@ class Operations:
         self._log = log
         self._defaults = defaults
         self._sizes = sizes
-        self._inspection = Inspection(registry, places, sizes)
+        self._inspection = Inspection(registry, places, sizes, defaults.ulimits)
         self._images = images
         self._networks = networks
         self._volumes = volumes

@@ -165,7 +165,7 @@ class Handlers:
         )
 
     async def prune(self, job: Job) -> Answer:
-        """Remove images that nobody uses."""
+        """Remove images that nobody uses, and names of used ones that no container was made by."""
         request = await job.request(ImagePruneRequest)
         limits = until(request.filters)
         records: list[Record] = []
@@ -176,9 +176,12 @@ class Handlers:
                 continue
             if any(image.created >= limit for limit in limits):
                 continue
-            if self._remover.is_used(image) or not request.filters.labelled(image.labels):
+            if not request.filters.labelled(image.labels):
                 continue
-            gone = await self._remover.remove_unused(image)
+            if self._remover.is_used(image):
+                gone = await self._remover.remove_spare_names(image)
+            else:
+                gone = await self._remover.remove_unused(image)
             reclaimed += _reclaimed(image, gone)
             records += gone
         self._catalogue.publish_prune(reclaimed)

@@ -15,6 +15,7 @@ from dockerapi.engine.errors import Conflict, InvalidParameter
 from dockerapi.local.images.catalogue import Catalogue
 from dockerapi.local.images.image import Image
 from dockerapi.local.images.index import unneeded
+from dockerapi.model.malformed import Malformed
 from dockerapi.model.references import Reference
 
 Record = dict[str, str]
@@ -25,6 +26,10 @@ class Users(Protocol):
 
     def of(self, image: str) -> Collection[str]:
         """Return the ids of the containers that use the image with this id."""
+        ...
+
+    def names(self, image: str) -> Collection[str]:
+        """Return what the containers of the image with this id were asked to be made of."""
         ...
 
     def is_running(self, container: str) -> bool:
@@ -78,6 +83,22 @@ class Remover:
         await self._untag(image, image.references, records)
         if await self._remove_image(image, records):
             await self._remove_parents(image, records)
+        return records
+
+    async def remove_spare_names(self, image: Image) -> list[Record]:
+        """Take those names from an image that no container was made by; for ImagePrune.
+
+        One stays where the containers name the image by its id.
+        """
+        wanted = {named for text in self._users.names(image.id) if (named := _named(text))}
+        tagged = [name for name in image.references if name.tag]
+        kept = [name for name in tagged if name in wanted] or tagged[-1:]
+        repositories = {name.name for name in kept}
+        records: list[Record] = []
+        spare = [name for name in tagged if name not in kept]
+        digests = [name for name in image.references if not name.tag]
+        spare += [name for name in digests if kept and name.name not in repositories]
+        await self._untag(image, spare, records)
         return records
 
     def is_used(self, image: Image) -> bool:
@@ -168,3 +189,11 @@ def is_single(references: Iterable[Reference]) -> bool:
     names = tuple(references)
     tags = [name for name in names if name.tag]
     return len(tags) <= 1 and len({name.name for name in names}) <= 1
+
+
+def _named(text: str) -> Reference | None:
+    """Return the name with a tag that `text` is; nothing for what is none, as an id."""
+    try:
+        return Reference.parse(text).with_default_tag()
+    except Malformed:
+        return None

@@ -94,14 +94,19 @@ class Users:
 
     :ivar by_image: their ids, by the image's.
     :ivar running: those that run.
+    :ivar named: what they were asked to be made of, by the image's id.
     """
 
     def __init__(self) -> None:
         self.by_image: dict[str, list[str]] = {}
         self.running: set[str] = set()
+        self.named: dict[str, list[str]] = {}
 
     def of(self, image: str) -> list[str]:
         return self.by_image.get(image, [])
+
+    def names(self, image: str) -> list[str]:
+        return self.named.get(image, [])
 
     def is_running(self, container: str) -> bool:
         return container in self.running

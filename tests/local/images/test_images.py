@@ -309,3 +309,21 @@ class RemoveTests(ImagesTestCase):
         self.assertEqual(answer["SpaceReclaimed"], 5)
         answer = await self.run_job("ImagePrune", filters='{"dangling":["false"]}')
         self.assertIn({"Deleted": kept}, answer["ImagesDeleted"])
+
+    async def test_prune_leaves_used_images_the_names_that_are_used(self) -> None:
+        identity = await self.import_image(SMALL, "busy")
+        for tag in ("b", "a", "z"):
+            await self.run_job("ImageTag", "busy", repo="busy", tag=tag)
+        self.users.by_image[identity] = ["c1"]
+        self.users.named[identity] = ["docker.io/library/busy", "busy:b", identity, "sha256:1", "B"]
+        every = '{"dangling":["false"]}'
+        self.assertIsNone((await self.run_job("ImagePrune"))["ImagesDeleted"])
+        answer = await self.run_job("ImagePrune", filters=every)
+        gone = [{"Untagged": "busy:a"}, {"Untagged": "busy:z"}]
+        self.assertEqual(answer, {"ImagesDeleted": gone, "SpaceReclaimed": 0})
+        self.users.named[identity] = [identity]
+        answer = await self.run_job("ImagePrune", filters=every)
+        self.assertEqual(answer["ImagesDeleted"], [{"Untagged": "busy:b"}])
+        self.assertIsNone((await self.run_job("ImagePrune", filters=every))["ImagesDeleted"])
+        told = await self.run_job("ImageInspect", identity)
+        self.assertEqual(told["RepoTags"], ["busy:latest"])

@@ -17,6 +17,7 @@ from msgspec import structs
 from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.containers.runtime.blockio import block_spec, check_blocks, unsupported_weights
 from dockerapi.model.containers import HostConfig, Ulimit
+from dockerapi.model.defaults import with_defaults
 
 _LEAST_MEMORY = 6 * 1024 * 1024
 _PERIOD = 100_000
@@ -302,8 +303,6 @@ def resources_spec(host: HostConfig) -> dict[str, Any]:
 
 def rlimits(host: HostConfig, defaults: Iterable[Ulimit]) -> list[dict[str, Any]]:
     """Return the OCI process's ``rlimits``: those of `host`, and `defaults` for the others."""
-    given = list(host.ulimits or ())
-    names = {limit.name.lower() for limit in given}
 
     def unsigned(value: int) -> int:
         return value & (2**64 - 1)
@@ -314,7 +313,7 @@ def rlimits(host: HostConfig, defaults: Iterable[Ulimit]) -> list[dict[str, Any]
             "soft": unsigned(limit.soft),
             "hard": unsigned(limit.hard),
         }
-        for limit in (*given, *(one for one in defaults if one.name not in names))
+        for limit in with_defaults(host.ulimits, defaults)
     ]
 
 

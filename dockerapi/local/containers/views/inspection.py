@@ -18,6 +18,8 @@ from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.containers.views.documents import inspect_document
 from dockerapi.local.containers.views.older import inspected_at
 from dockerapi.local.containers.views.sizes import ContainerSizes
+from dockerapi.model.containers import Ulimit, to_api
+from dockerapi.model.defaults import with_defaults
 from dockerapi.model.versions import Version
 
 #: Of how many containers documents are remembered at most.
@@ -28,10 +30,20 @@ _Condition = tuple[tuple[object, ...], tuple[object, ...]]
 
 
 class Inspection:
-    """Makes and remembers the documents of containers."""
+    """Makes and remembers the documents of containers.
 
-    def __init__(self, registry: Registry, places: Places, sizes: ContainerSizes) -> None:
+    `ulimits` are the limits that containers have where they say nothing.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        places: Places,
+        sizes: ContainerSizes,
+        ulimits: tuple[Ulimit, ...],
+    ) -> None:
         self._registry = registry
+        self._ulimits = ulimits
         self._places = places
         self._sizes = sizes
         self._remembered: WeakKeyDictionary[Container, dict[Version, tuple[_Condition, bytes]]] = (
@@ -61,7 +73,11 @@ class Inspection:
         except NotFound:
             lower = ""
         document = inspect_document(container, directories, lower)
-        document["HostConfig"]["Links"] = shown(container, self._registry)
+        host = document["HostConfig"]
+        host["Links"] = shown(container, self._registry)
+        if self._ulimits:
+            limits = with_defaults(container.host_config.ulimits, self._ulimits)
+            host["Ulimits"] = [to_api(limit) for limit in limits]
         inspected_at(version, document, container)
         return msgspec.json.encode(document | sizes) + b"\n"
 

@@ -78,13 +78,10 @@ class LogFiles:
         """Return where lines begin in the file `number`, when those before it are gone."""
         try:
             streams = frozenset(self._cut(number).read_bytes())
-            descriptor = self.open(number)
+            begin = _beginning(self.take(number), _REST)
         except FileNotFoundError:
             return Cursor(number, 0)
-        try:
-            return Cursor(number, rest_of_lines(os.pread(descriptor, _REST, 0), streams))
-        finally:
-            os.close(descriptor)
+        return Cursor(number, rest_of_lines(begin, streams))
 
     def end(self) -> Cursor:
         """Return where the log ends now."""
@@ -124,11 +121,8 @@ class LogFiles:
             open(part.descriptor, "rb") as source,
             tempfile.TemporaryFile(dir=self.path.parent) as target,
         ):
-            unpacker = zlib.decompressobj(wbits=_GZIP)
-            for piece in _pieces(source.fileno()):
-                while piece:
-                    target.write(unpacker.decompress(piece, _PIECE))
-                    piece = unpacker.unconsumed_tail
+            for piece in _inflated_pieces(source.fileno()):
+                target.write(piece)
             target.flush()
             return _open(f"/proc/self/fd/{target.fileno()}")
 
@@ -249,6 +243,26 @@ class LogFiles:
 
 def _open(path: StrPath) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _beginning(part: Part, size: int) -> bytes:
+    """Return the first `size` bytes of what `part` holds, which is not the caller's any more."""
+    with open(part.descriptor, "rb") as source:
+        pieces = _inflated_pieces if part.compressed else _pieces
+        begin = b""
+        for piece in pieces(source.fileno()):
+            begin += piece
+            if len(begin) >= size:
+                break
+    return begin[:size]
+
+
+def _inflated_pieces(descriptor: int) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    for piece in _pieces(descriptor):
+        while piece:
+            yield unpacker.decompress(piece, _PIECE)
+            piece = unpacker.unconsumed_tail
 
 
 def _pieces(descriptor: int) -> Iterator[bytes]:

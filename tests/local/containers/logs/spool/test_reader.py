@@ -7,7 +7,7 @@ import shutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockerapi.local.containers.logs.spool.files import Cursor, LogFiles
+from dockerapi.local.containers.logs.spool.files import Cursor, LogFiles, Part
 from dockerapi.local.containers.logs.spool.reader import SpoolReader
 from tests.local.containers.logs.spool.support import LogCase, line
 
@@ -47,6 +47,26 @@ class ReaderTests(LogCase):
     def test_it_is_left_out_of_what_is_compressed(self) -> None:
         begin = line(1, "P", b"a line with ")
         self.assertEqual(self.cut(begin, drop=1, compress=True), line(1, "F", b"new"))
+
+    def test_what_is_compressed_is_inflated_once(self) -> None:
+        """Also where it begins within a line, whose end is looked for first."""
+        self.write(line(1, "P", b"a line with "))
+        self.files.note_cut(self.rotate())
+        lines = line(1, "F", b"new" * 2000) * 500
+        self.write(line(1, "F", b"rest") + lines)
+        self.rotate(compress=True)
+        self.files.drop(1)
+        whole: list[Part] = []
+        inflated = self.files.inflated
+
+        def count(part: Part) -> int:
+            whole.append(part)
+            return inflated(part)
+
+        self.patch(self.files, "inflated", count)
+        with SpoolReader(self.files) as reader:
+            self.assertEqual(rest(reader), lines)
+        self.assertEqual([part.compressed for part in whole], [True, False])
 
     def test_a_line_whose_begin_is_there_is_whole(self) -> None:
         begin = line(1, "P", b"a line with ")

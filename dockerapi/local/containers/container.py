@@ -108,6 +108,8 @@ class Container:
     :ivar network_id: the id of its network, from its first start on.
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar being_restarted: how many restart it: then it is not removed for its end.
+    :ivar being_killed: how many wait for its end by SIGKILL: then it is not frozen.
+    :ivar being_frozen: whether it is being paused just now.
     :ivar mounts: what it has mounted, parents first.
     :ivar staged: the same as the runtime binds it from the host, while it starts.
     :ivar root_uses: counts beginnings and ends of reading and writing its root from outside.
@@ -133,6 +135,8 @@ class Container:
     network_id: str = ""
     removing: bool = False
     being_restarted: int = 0
+    being_killed: int = 0
+    being_frozen: bool = False
     mounts: tuple[MountPoint, ...] = ()
     staged: tuple[MountPoint, ...] = ()
     root_uses: int = 0

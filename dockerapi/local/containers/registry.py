@@ -48,7 +48,7 @@ class Registry:
             identity for identity in self._by_id if reference and identity.startswith(reference)
         ]
         if len(found) > 1:
-            raise InvalidParameter(f"Multiple IDs found with provided prefix: {reference}")
+            raise InvalidParameter(f"multiple IDs found with provided prefix: {reference}")
         if not found:
             raise NotFound(f"No such container: {reference}")
         return self._by_id[found[0]]

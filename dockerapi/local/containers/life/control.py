@@ -66,9 +66,13 @@ class Control:
 
     async def _kill(self, container: Container, *, by_hand: bool = True) -> None:
         """Kill a container and wait for its end."""
-        await self._signal(container, signal.SIGKILL, by_hand=by_hand)
-        if not await self._lifecycle.ended(container, _KILL_PATIENCE):
-            raise EngineError(f"container {container.id} did not end when it was killed")
+        container.being_killed += 1
+        try:
+            await self._signal(container, signal.SIGKILL, by_hand=by_hand)
+            if not await self._lifecycle.ended(container, _KILL_PATIENCE):
+                raise EngineError(f"container {container.id} did not end when it was killed")
+        finally:
+            container.being_killed -= 1
 
     async def _signal(self, container: Container, number: int, *, by_hand: bool = True) -> None:
         """Send a signal, and thaw a container that it is to end."""
@@ -87,7 +91,8 @@ class Control:
             signal.pidfd_send_signal(pidfd, number)
         self._ledger.publish(container, "kill", signal=str(number))
         # A frozen process takes no signal; with cgroups of version 1 not even SIGKILL.
-        if container.state.status is Status.PAUSED and _ends(container, number):
+        frozen = container.being_frozen or container.state.status is Status.PAUSED
+        if frozen and _ends(container, number):
             with suppress(EngineError):
                 # Somebody else may have thawed it, or it has ended.
                 await self.unpause(container)
@@ -135,7 +140,14 @@ class Control:
         """Freeze a container; raise `Conflict` where it is frozen or does not run."""
         async with container.lock:
             check(Operation.PAUSE, container)
-            await self._freeze(container, "pause", Status.PAUSED)
+            if container.being_killed:
+                # Frozen now it would never end.
+                raise Conflict(f"container {container.id} is not running")
+            container.being_frozen = True
+            try:
+                await self._freeze(container, "pause", Status.PAUSED)
+            finally:
+                container.being_frozen = False
             if container.health is not None:
                 container.health = container.health.unwatched()
 

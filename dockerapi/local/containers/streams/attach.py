@@ -152,7 +152,8 @@ class Attachments(Observer):
         ran = container.state.running
         hub = self._hub(container)
         output: Output
-        if request.logs and container.host_config.log_config.type != "none":
+        reads = request.logs and bool(request.outputs)
+        if reads and container.host_config.log_config.type != "none":
             # What was written and what is being written come from one reading of one log, so
             # that nothing is lost or told twice between them.
             output = _LogOutput(self._logs, container, request.outputs, framed=framed)

@@ -58,7 +58,7 @@ async def stream(hub: Hub, output: Output, duplex: Duplex, wanted: Wanted) -> Le
     """Join `duplex` to the streams; return why it ended.
 
     Returns when the output has ended and was sent, when the client left, or, where no output is
-    wanted, when the input has ended.
+    wanted, when the input has ended; `output` then has nothing to give but its end.
     """
     pump = _Input(hub, duplex, wanted)
     try:
@@ -71,15 +71,18 @@ async def stream(hub: Hub, output: Output, duplex: Duplex, wanted: Wanted) -> Le
 
 
 async def _exchange(pump: _Input, output: Output, duplex: Duplex, wanted: Wanted) -> Left:
-    if not wanted.output:
-        await pump.run()
-        return pump.left or Left.INPUT
     giving = Deferred.fromCoroutine(output.give(duplex))
+    ended = Left.ENDED
 
     def leave(_: object) -> None:
+        nonlocal ended
         if pump.left is Left.GONE:
             giving.cancel()
         elif pump.left is not None:
+            output.leave()
+        elif not wanted.output:
+            # It came for its input alone.
+            ended = Left.INPUT
             output.leave()
 
     taking = Deferred.fromCoroutine(pump.run()).addCallback(leave)
@@ -91,7 +94,7 @@ async def _exchange(pump: _Input, output: Output, duplex: Duplex, wanted: Wanted
     finally:
         taking.addErrback(lambda _: None)
         taking.cancel()
-    return pump.left or Left.ENDED
+    return pump.left or ended
 
 
 class _Input:

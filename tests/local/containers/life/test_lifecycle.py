@@ -322,6 +322,32 @@ class LifecycleTests(RigCase):
         self.assertEqual(caught.exception.message, f"container {identity} is not running")
         self.assertEqual((await ended)["StatusCode"], 137)
 
+    async def test_one_that_is_being_paused_is_killed_all_the_same(self) -> None:
+        await self.rig.create("sleep", "100", name="cx")
+        await self.rig.job("ContainerStart", "cx")
+        container = self.rig.containers.registry.get("cx")
+        pausing = Deferred.fromCoroutine(self.rig.job("ContainerPause", "cx"))
+        self.assertTrue(container.being_frozen)
+        await self.rig.job("ContainerKill", "cx")
+        # Which of the two came first is not said.
+        await pausing.addErrback(lambda failure: failure.trap(Conflict))
+        self.assertEqual(container.state.exit_code, 137)
+
+    async def test_one_that_is_being_killed_is_not_paused(self) -> None:
+        identity = (await self.rig.create("sleep", "100", name="cx"))["Id"]
+        await self.rig.job("ContainerStart", "cx")
+        container = self.rig.containers.registry.get("cx")
+        ended = await self.rig.wait("cx")
+        await container.lock.acquire()
+        killing = Deferred.fromCoroutine(self.rig.job("ContainerKill", "cx"))
+        pausing = Deferred.fromCoroutine(self.rig.job("ContainerPause", "cx"))
+        container.lock.release()
+        with self.assertRaises(Conflict) as caught:
+            await pausing
+        self.assertEqual(caught.exception.message, f"container {identity} is not running")
+        await killing
+        self.assertEqual((await ended)["StatusCode"], 137)
+
     async def test_names(self) -> None:
         first = await self.rig.create("true", name="cx")
         message = await self.assertRaisesAsync(Conflict, self.rig.create("true", name="cx"))

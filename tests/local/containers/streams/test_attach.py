@@ -113,6 +113,17 @@ class AttachTests(StreamsCase):
         await also
         self.assertEqual(other.data, b"")
 
+    async def test_the_end_ends_an_attach_of_the_input_alone(self) -> None:
+        for query in ("stream=1&stdin=1", "stream=1&stdin=1&logs=1"):
+            await self.rig.create("sh", "-c", "read x; exit 3", name="cx", OpenStdin=True)
+            await self.rig.job("ContainerStart", "cx")
+            client, served = await self.attach("cx", query)
+            client.send(b"word\n")
+            await served.addTimeout(60, reactor)
+            self.assertEqual(self.rig.containers.registry.get("cx").state.exit_code, 3)
+            self.assertEqual(client.data, b"")
+            await self.rig.job("ContainerDelete", "cx")
+
     async def test_removal_ends_an_attach_that_waits_for_a_start(self) -> None:
         await self.rig.create("true", name="cx", OpenStdin=True)
         client, served = await self.attach("cx")

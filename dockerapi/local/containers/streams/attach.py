@@ -28,6 +28,7 @@ from dockerapi.local.containers.runtime.monitor import is_there
 from dockerapi.local.containers.streams.detachkeys import parse_detach_keys
 from dockerapi.local.containers.streams.hub import Hub
 from dockerapi.local.containers.streams.streaming import Left, Output, Wanted, stream
+from dockerapi.local.host.pidfd import start_time_of
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.streams import AttachRequest, ResizeRequest, stream_type
 from dockerapi.model.versions import Version
@@ -112,7 +113,7 @@ class Attachments(Observer):
         keys = parse_detach_keys(request.detach_keys)
         container = self._registry.get(request.container)
         check(Operation.ATTACH, container, request.container)
-        if container.state.running and not is_there(self._watch(container).conmon_pid_file):
+        if _runs(container) and not is_there(self._watch(container).conmon_pid_file):
             raise EngineError(
                 f"container {container.id} cannot be attached to: its monitor (conmon) is gone; "
                 "restart it"
@@ -188,6 +189,9 @@ class Attachments(Observer):
             try:
                 hub.connect(self._watch(container).attach_socket)
             except OSError as error:
+                if not _runs(container):
+                    # Its end is being recorded, which closes the hub; what it wrote is in its log.
+                    return
                 raise EngineError(
                     f"the monitor of container {container.id} is gone: {error}"
                 ) from error
@@ -201,6 +205,12 @@ class Attachments(Observer):
     def _publish(self, container: Container, action: str, **more: str) -> None:
         attributes = container.event_attributes(**more)
         self._events.publish(Event("container", action, container.id, attributes))
+
+
+def _runs(container: Container) -> bool:
+    """Tell whether the process of a container is there; its end may be recorded only later."""
+    state = container.state
+    return state.running and start_time_of(state.pid) == state.start_time
 
 
 class _LogOutput:

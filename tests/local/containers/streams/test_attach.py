@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+import signal
 from urllib.parse import quote
 
 from twisted.internet import reactor
@@ -11,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from dockerapi.engine.errors import Conflict, InvalidParameter
+from dockerapi.local.containers.runtime.monitor import is_there
 from dockerapi.model.versions import Version
 from dockerapi.wire.stdcopy import frame
 from tests.local.containers.streams.support import Client, StreamsCase, until
@@ -209,6 +211,29 @@ class AttachTests(StreamsCase):
         for client, served in clients:
             await served
             self.assertEqual(client.frames(), {1: out, 2: err})
+
+    async def test_what_was_written_is_told_while_the_end_is_being_recorded(self) -> None:
+        for monitor in ("gone before it is asked for", "gone after that"):
+            await self.rig.create("sh", "-c", "echo last; sleep 100", name="cx")
+            await self.rig.job("ContainerStart", "cx")
+            container = self.rig.containers.registry.get("cx")
+            watch = self.rig.containers.places.watch(container)
+            log = self.rig.containers.places.directories(container).log
+            await until(lambda log=log: log.exists() and b"last" in log.read_bytes())
+            await container.lock.acquire()
+            query = "stream=1&logs=1&stdout=1"
+            answer = await self.rig.job("ContainerAttach", "cx", query=query)
+            os.kill(container.state.pid, signal.SIGKILL)
+            await until(lambda watch=watch: not is_there(watch.conmon_pid_file))
+            watch.attach_socket.unlink(missing_ok=True)
+            if monitor.startswith("gone before"):
+                answer = await self.rig.job("ContainerAttach", "cx", query=query)
+            client = Client()
+            served = self.serve(answer, client)
+            container.lock.release()
+            await served.addTimeout(60, reactor)
+            self.assertEqual(client.frames(), {1: b"last\n"}, monitor)
+            await self.rig.job("ContainerDelete", "cx")
 
     async def test_a_reader_of_past_and_coming_output_may_vanish(self) -> None:
         await self.begin("sh", "-c", "echo word; read x", OpenStdin=True)

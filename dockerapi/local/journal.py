@@ -30,6 +30,8 @@ PAGE = 256
 _DELAY = 0.2
 #: After how many events old ones are removed, at most; at least after a sixteenth of the history.
 _PRUNE_EVERY = 1024
+#: The last moment that can be stored, in nanoseconds since 1970: in the year 2262.
+_LAST_MOMENT = 2**63 - 1
 
 
 class History(Protocol):
@@ -218,7 +220,7 @@ def _select(connection: sqlite3.Connection, after: int, last: int, since: int) -
     rows = connection.execute(
         "SELECT type, action, actor, attributes, time, scope, number FROM events"
         " WHERE number > ? AND number <= ? AND time >= ? ORDER BY number LIMIT ?",
-        (after, last, since, PAGE),
+        (after, last, max(-_LAST_MOMENT, min(since, _LAST_MOMENT)), PAGE),
     )
     return [
         Event(kind, action, actor, msgspec.json.decode(attributes), when, scope, number)

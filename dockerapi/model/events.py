@@ -113,9 +113,10 @@ class EventsRequest(msgspec.Struct, frozen=True):
         message: dict[str, object] = {}
         if self.version < _BARE and event.type in ("container", "image"):
             message["status"] = event.action
-            message["id"] = event.actor
-            if event.type == "container":
-                message["from"] = event.attributes.get("image", "")
+            if event.actor:
+                message["id"] = event.actor
+            if event.type == "container" and (image := event.attributes.get("image")):
+                message["from"] = image
         message |= {
             "Type": event.type,
             "Action": event.action,

@@ -55,6 +55,11 @@ class JournalTests(TestCase):
 
         return await self.store.read(actions)
 
+    async def test_moments_that_cannot_be_stored(self) -> None:
+        self.bus.publish(event("create"))
+        for since, found in ((10**21, []), (2**63, []), (-(10**21), ["create"])):
+            self.assertEqual(await self.past(since=since), found)
+
     async def test_events_outlive_a_restart_whole(self) -> None:
         first = event("create")
         self.bus.publish(first)

@@ -95,6 +95,12 @@ class EventsRequestTests(SynchronousTestCase):
         self.assertEqual(new["timeNano"], START.time_ns)
         self.assertEqual(new["time"], START.time_ns // 10**9)
 
+    def test_what_an_event_has_not_is_left_out(self) -> None:
+        told = json.loads(self.request().encode(Event("container", "prune", "", {}, 5)))
+        self.assertEqual(told["status"], "prune")
+        self.assertNotIn("id", told)
+        self.assertNotIn("from", told)
+
     def test_the_content_type_is_negotiated(self) -> None:
         self.assertEqual(self.request().content_type, "application/json")
         self.assertEqual(self.request(version=Version(1, 52)).content_type, "application/jsonl")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 import signal
+from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 from twisted.internet import reactor
@@ -219,12 +220,12 @@ class AttachTests(StreamsCase):
             container = self.rig.containers.registry.get("cx")
             watch = self.rig.containers.places.watch(container)
             log = self.rig.containers.places.directories(container).log
-            await until(lambda log=log: log.exists() and b"last" in log.read_bytes())
+            await until(partial(_is_in, b"last", log))
             await container.lock.acquire()
             query = "stream=1&logs=1&stdout=1"
             answer = await self.rig.job("ContainerAttach", "cx", query=query)
             os.kill(container.state.pid, signal.SIGKILL)
-            await until(lambda watch=watch: not is_there(watch.conmon_pid_file))
+            await until(partial(_is_gone, watch.conmon_pid_file))
             watch.attach_socket.unlink(missing_ok=True)
             if monitor.startswith("gone before"):
                 answer = await self.rig.job("ContainerAttach", "cx", query=query)
@@ -322,3 +323,11 @@ class AttachTests(StreamsCase):
         self.assertEqual(
             await self.fails(Conflict, resizing), f"container {container.id} is not running"
         )
+
+
+def _is_in(words: bytes, log: Path) -> bool:
+    return log.exists() and words in log.read_bytes()
+
+
+def _is_gone(pid_file: Path) -> bool:
+    return not is_there(pid_file)

@@ -67,6 +67,18 @@ def start_error(words: str) -> EngineError:
     return EngineError(message)
 
 
+def missing_error(program: str) -> StartFailed:
+    """Return the error for a runtime that is not there, `program` being its path or name."""
+    why = f"fork/exec {program}: no such file or directory"
+    if "/" not in program:
+        why = f'exec: "{program}": executable file not found in $PATH'
+    return StartFailed(
+        "failed to create task for container: failed to create shim task: "
+        f"OCI runtime create failed: unable to retrieve OCI runtime error: {why}",
+        127,
+    )
+
+
 def plain(words: str) -> str:
     """Return the message in a runtime's words: runc logs it, crun puts its name before it."""
     found = _LOGFMT.findall(words)

@@ -16,10 +16,10 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError, InvalidParameter
 from dockerapi.local.containers.runtime.probe import choose_runtime
-from dockerapi.local.containers.runtime.runtime import RUNTIMES, Runtime
+from dockerapi.local.containers.runtime.runtime import RUNTIMES, Runtime, missing_error
 from dockerapi.local.host.mountns import MountNamespace
 from dockerapi.local.host.sealed import SealedProgram
-from dockerapi.local.host.spawn import find_program, spawn
+from dockerapi.local.host.spawn import MissingProgram, find_program, spawn
 from dockerapi.local.layout import Layout
 
 #: Where hosts that have cgroups of both versions mount the second.
@@ -91,8 +91,8 @@ class Runtimes:
     async def get(self, name: str) -> Runtime:
         """Return the runtime that a container's `HostConfig.Runtime` names; the default for none.
 
-        Raises `InvalidParameter` where there is no such runtime, `EngineError` where it does not
-        work here.
+        Raises `InvalidParameter` where there is no such runtime, `StartFailed` where its program
+        is not there, `EngineError` where it does not work here.
         """
         name = _ALIASES.get(name, name)
         if self.default is not None and name in ("", self.default.name):
@@ -100,9 +100,17 @@ class Runtimes:
         self.check(name)
         await self._trying.acquire()
         try:
-            return self._tried.get(name) or await self._try({name: self._programs[name]})
+            return self._tried.get(name) or await self._try_wanted(name)
         finally:
             self._trying.release()
+
+    async def _try_wanted(self, name: str) -> Runtime:
+        program = self._programs[name]
+        try:
+            find_program(program)
+        except MissingProgram:
+            raise missing_error(program) from None
+        return await self._try({name: program})
 
     def choose(self, name: str, otherwise: object) -> str:
         """Return the runtime for a container that asks for `name`; the default's for none.

@@ -589,6 +589,22 @@ class SlowRuntimeTests(TestCase):
             raise self.failureException("it was started")
         await rig.job("ContainerDelete", "hangs")
 
+    async def test_one_that_is_not_there(self) -> None:
+        rig = Rig(runtimes={"path": "/nosuch/runtime", "name": "nosuchruntime"})
+        await rig.start()
+        self.addCleanup(rig.close)
+        for name, why in (
+            ("path", "fork/exec /nosuch/runtime: no such file or directory"),
+            ("name", 'exec: "nosuchruntime": executable file not found in $PATH'),
+        ):
+            await rig.create("true", name=name, host={"Runtime": name})
+            with self.assertRaises(InvalidParameter) as refused:
+                await rig.job("ContainerStart", name)
+            self.assertTrue(refused.exception.message.endswith(why), refused.exception.message)
+            state = (await rig.job("ContainerInspect", name))["State"]
+            self.assertEqual((state["Status"], state["ExitCode"]), ("created", 127))
+            await rig.job("ContainerDelete", name)
+
     async def test_how_one_ended_that_said_nothing_is_told(self) -> None:
         directory = Path(self.mktemp())
         directory.mkdir()

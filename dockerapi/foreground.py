@@ -13,8 +13,6 @@ from twisted.application.service import Application
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
 
-from dockerapi.lean import load_reactor_without_tls, use_one_heap
-from dockerapi.settings import Settings
 from dockerapi.tap import Options, makeService
 
 
@@ -40,16 +38,7 @@ def serve(arguments: Sequence[str]) -> int:
     except usage.UsageError as error:
         print(f"dockerapi: {error}\nSee 'dockerapi --help'.", file=sys.stderr)
         return 1
-    use_one_heap()
-    if not _serves_tls(options["settings"]):
-        load_reactor_without_tls()
     config = ServerOptions()
     config.parseOptions(["--nodaemon", "--pidfile=", "--no_save"])
     _Runner(config, options).run()  # type: ignore[no-untyped-call]
     return 0
-
-
-def _serves_tls(settings: Settings) -> bool:
-    """Tell whether TLS may be needed at once; a description may be of any endpoint."""
-    schemes = {host.partition("://")[0] for host in settings.listen_on}
-    return settings.tls or settings.tlsverify or not schemes <= {"unix", "tcp", "fd"}

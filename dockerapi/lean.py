@@ -53,12 +53,14 @@ def load_by_need() -> None:
 
 
 def load_reactor_without_tls() -> None:
-    """Install Twisted's reactor as where pyOpenSSL is missing: 9 MB (PSS).
+    """Install Twisted's reactor as where pyOpenSSL is missing, unless one is there: 9 MB (PSS).
 
     Twisted loads it with its reactor. Left out for good are `startTLS` of TCP transports,
     `connectSSL` and `listenSSL` of the reactor, and TLS in endpoint descriptions and
     `wrapClientTLS`. `twisted.protocols.tls` works once it is imported.
     """
+    if "twisted.internet.reactor" in sys.modules:
+        return
     with _absent("OpenSSL"):
         from twisted.internet import endpoints, reactor  # noqa: F401
 

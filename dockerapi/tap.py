@@ -141,16 +141,35 @@ _add_options()
 
 
 def makeService(options: Options) -> IService:
-    """Make the daemon for twistd; exits with one line where an engine cannot be as asked for."""
-    # Here, since twistd imports this module to list the options of all plugins.
-    from dockerapi.lean import load_by_need
-    from dockerapi.terse import load_without_docstrings
+    """Make the daemon for twistd; exits with one line where an engine cannot be as asked for.
 
-    load_by_need()
-    load_without_docstrings()
+    The process is the daemon's from now on: it takes as little memory as it can.
+    """
+    _be_lean(options["settings"])
     from dockerapi.command import CommandService
 
     try:
         return CommandService(options["settings"])
     except EngineError as error:
         sys.exit(error.message)
+
+
+def _be_lean(settings: Settings) -> None:
+    """Load less of what comes from here on.
+
+    Here, since twistd imports this module to list the options of all plugins.
+    """
+    from dockerapi.lean import load_by_need, load_reactor_without_tls, use_one_heap
+    from dockerapi.terse import load_without_docstrings
+
+    load_by_need()
+    load_without_docstrings()
+    use_one_heap()
+    if not _serves_tls(settings):
+        load_reactor_without_tls()
+
+
+def _serves_tls(settings: Settings) -> bool:
+    """Tell whether TLS may be needed at once; a description may be of any endpoint."""
+    schemes = {host.partition("://")[0] for host in settings.listen_on}
+    return settings.tls or settings.tlsverify or not schemes <= {"unix", "tcp", "fd"}

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.server import Server, missing, wait_until
 from tests.server.certificates import Authority
 
-#: Serves as ``-m dockerapi`` does; SIGUSR1 has it write the names of its modules into a file.
+#: Serves; SIGUSR1 has it write the names of its modules into a file.
 _PROGRAM = """
 import json, os, signal, sys
 
@@ -28,9 +28,15 @@ def tell(number, frame):
     os.rename("{path}.new", "{path}")
 
 signal.signal(signal.SIGUSR1, tell)
-from dockerapi.__main__ import main
-sys.exit(main())
+{serve}
 """
+#: As ``-m dockerapi`` does, and as twistd does.
+_COMMAND = "from dockerapi.__main__ import main\nsys.exit(main())"
+_TWISTD = (
+    "from twisted.scripts.twistd import run\n"
+    "sys.argv[1:1] = ['--nodaemon', '--pidfile=', 'dockerapi']\n"
+    "run()"
+)
 
 #: What a server on a unix socket does not need before something is asked of it.
 _NOT_NEEDED = {
@@ -46,10 +52,10 @@ _LIBRARIES = ("dockerapi.", "pyroute2.", "twisted.", "klein.", "werkzeug.")
 class _Server(Server):
     """Ours, which can be asked for the names of its modules."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, serve: str = _COMMAND) -> None:
         super().__init__(*options)
         self._told = self.directory / "modules"
-        program = _PROGRAM.format(path=self._told)
+        program = _PROGRAM.format(path=self._told, serve=serve)
         at = self._command.index("-m")
         self._command = (*self._command[:at], "-c", program, *self._command[at + 2 :])
 
@@ -134,6 +140,12 @@ class LeanTests(SynchronousTestCase):
         # The first container does not wait for a module.
         late = {name for name in self.server.modules() - before if name.startswith(_LIBRARIES)}
         self.assertEqual(late, set())
+
+    def test_twistd_does_not_load_it_either(self) -> None:
+        server = _Server(serve=_TWISTD)
+        self.addCleanup(server.remove)
+        server.start()
+        self.assertEqual(server.modules() & _NOT_NEEDED, set())
 
     def test_a_registry_with_tls(self) -> None:
         registry = self.tls_server(

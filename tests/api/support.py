@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from dockerapi.api.resource import ApiResource
 from dockerapi.api.settings import ApiSettings
@@ -37,6 +40,24 @@ def failing(error: BaseException) -> Handler:
         raise error
 
     return handler
+
+
+def waiting(ended: list[str]) -> Handler:
+    """Return a handler that never answers, and notes in `ended` that it was cancelled."""
+
+    async def handler(job: Job) -> None:
+        try:
+            await Deferred[None]()
+        except CancelledError:
+            ended.append("cancelled")
+            raise
+
+    return handler
+
+
+def lost() -> Failure:
+    """Return why a connection ends whose client is gone."""
+    return Failure(ConnectionLost())
 
 
 @attrs.define

@@ -13,7 +13,7 @@ from dockerapi.engine.answers import Answer, Encoded, Hijack, Response, Stream
 from dockerapi.engine.job import Job
 from dockerapi.model.malformed import Malformed
 from dockerapi.wire.duplex import Duplex, Sink
-from tests.api.support import Api, answering, failing
+from tests.api.support import Api, answering, failing, lost, waiting
 from tests.http.support import answers, get
 
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: tcp")
@@ -236,15 +236,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_a_client_that_leaves_cancels_the_job(self) -> None:
         ended: list[str] = []
-
-        async def wait(job: Job) -> None:
-            try:
-                await Deferred[None]()
-            except CancelledError:
-                ended.append("cancelled")
-                raise
-
-        self.api.engine.register("ContainerWait", wait)
+        self.api.engine.register("ContainerWait", waiting(ended))
         connection = self.api.connect()
         connection.send(get(b"/containers/x/wait", method=b"POST"))
         self.assertEqual(len(self.api.engine.running), 1)
@@ -335,10 +327,3 @@ class HijackTests(SynchronousTestCase):
         self.served.end.errback(KeyError("x"))
         self.assertTrue(connection.wire.aborted)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
-
-
-def lost() -> Any:
-    from twisted.internet.error import ConnectionLost
-    from twisted.python.failure import Failure
-
-    return Failure(ConnectionLost())

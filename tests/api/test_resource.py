@@ -9,9 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from dockerapi.api.settings import ApiSettings
-from dockerapi.engine.job import Job
 from dockerapi.http.request import serve_resource
-from tests.api.support import Api
+from tests.api.support import Api, lost, waiting
 from tests.http.support import Connection, answers, get
 
 
@@ -65,20 +64,8 @@ class MountedTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.body), (200, b'{"Job":"SystemInfo"}\n'))
 
     def test_a_client_that_leaves_cancels_below_a_klein_too(self) -> None:
-        from twisted.internet.defer import CancelledError, Deferred
-
-        from tests.api.test_answers import lost
-
         ended: list[str] = []
-
-        async def wait(job: Job) -> None:
-            try:
-                await Deferred[None]()
-            except CancelledError:
-                ended.append("cancelled")
-                raise
-
-        self.api.engine.register("SystemEvents", wait)
+        self.api.engine.register("SystemEvents", waiting(ended))
         app = Klein()
         app.route("/docker/", branch=True)(lambda request: self.api.resource)
         connection = Connection(serve_resource(app.resource()))

@@ -15,6 +15,7 @@ from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
@@ -26,6 +27,7 @@ from dockerapi.http.interfaces import HeaderList
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
 from dockerapi.wire.duplex import StreamAborted
+from tests.server.certificates import Authority
 
 
 class Wire(StringTransport):
@@ -261,47 +263,11 @@ def receive_all(client: Any) -> bytes:
 
 def make_certificates(directory: Path) -> tuple[Any, Any]:
     """Make an authority; return a server's CertificateOptions and a client's SSL.Context."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from OpenSSL import crypto
-    from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
-
-    def make(name: str, signer: Any = None) -> tuple[Any, Any]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name(
-            [
-                x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "dockerapi"),
-                x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
-            ]
-        )
-        issuer, issuer_key = (signer[0].subject, signer[1]) if signer else (subject, key)
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), True)
-            .sign(issuer_key, SHA256())
-        )
-        return certificate, key
-
-    authority = make("authority")
-    server, client = make("server", authority), make("client", authority)
-    options = CertificateOptions(
-        privateKey=crypto.PKey.from_cryptography_key(server[1]),
-        certificate=crypto.X509.from_cryptography(server[0]),
-        trustRoot=trustRootFromCertificates(
-            [Certificate(crypto.X509.from_cryptography(authority[0]))]
-        ),
-    )
+    authority = Authority(directory)
+    server = PrivateCertificate.loadPEM(b"".join(map(Path.read_bytes, authority.issue("server"))))
+    options = server.options(Certificate.loadPEM(authority.path.read_bytes()))
+    certificate, key = authority.issue("client")
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.use_certificate(client[0])
-    context.use_privatekey(client[1])
+    context.use_certificate_file(str(certificate))
+    context.use_privatekey_file(str(key))
     return options, context

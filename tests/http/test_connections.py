@@ -416,7 +416,7 @@ class TlsTests(ConnectionMixin, TestCase):
         await in_thread(client.sendall, get(b"/ok"))
         peer = (await self.arrived).peer
         client.close()
-        self.assertEqual((peer.kind, peer.certificate), ("tls", "CN=client,O=dockerapi"))
+        self.assertEqual((peer.kind, peer.certificate), ("tls", "CN=client"))
 
     async def test_no_handshake(self) -> None:
         listener = await self.serve(Limits(head_seconds=1))

@@ -10,7 +10,7 @@ from dockerapi.model.execs import ExecCreateRequest, ExecStartRequest
 from dockerapi.model.malformed import Malformed
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.model.volumes import VolumeCreateRequest
-from tests.local.containers.support import Bytes
+from tests.streams import Bytes
 
 
 def envelope(body: bytes, kind: bytes | None = None) -> Envelope:

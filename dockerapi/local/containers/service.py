@@ -98,7 +98,7 @@ class Containers:
         self._volumes = mounts = VolumeMounts(volumes, self.registry, self.places)
         self.starter = Starter(self.toolbox, self.places, networks, mounts, self.registry, observer)
         self.roots = Roots(self.places, volumes)
-        cleaner = Cleaner(self.toolbox, self.places, networks, mounts, self.roots)
+        cleaner = Cleaner(self.toolbox, self.places, networks, mounts, self.roots.in_use)
         order = Order(self.registry, reactor)
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, order, observer, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox, reactor)

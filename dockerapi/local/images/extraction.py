@@ -11,7 +11,6 @@ import contextlib
 import os
 import stat
 import tarfile
-from types import TracebackType
 from typing import Self
 
 from dockerapi.local.archive.attributes import OVERLAY, set_attributes
@@ -49,12 +48,7 @@ class Tree:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._forget_parent()
         os.close(self._root)
 

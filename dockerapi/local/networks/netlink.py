@@ -165,10 +165,7 @@ class Netlink:
 
     def _encode(self, message: Any) -> bytes:
         self._sequence += 1
-        message["header"]["sequence_number"] = self._sequence
-        message["header"]["pid"] = 0
-        message.encode()
-        return bytes(message.data)
+        return encoded(message, self._sequence)
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
         data = self._socket.recv(_RECEIVE)
@@ -179,6 +176,14 @@ class Netlink:
                 raise OSError(errno.EBADMSG, "netlink: a message without length")
             yield kind, sequence, data[offset : offset + length]
             offset += (length + 3) & ~3
+
+
+def encoded(message: Any, sequence: int) -> bytes:
+    """Return a message of pyroute2's as the kernel takes it, numbered `sequence`."""
+    message["header"]["sequence_number"] = sequence
+    message["header"]["pid"] = 0
+    message.encode()
+    return bytes(message.data)
 
 
 def _attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:

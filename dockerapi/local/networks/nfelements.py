@@ -21,6 +21,8 @@ from pyroute2.netlink.nfnetlink.nftsocket import (
     nft_set_elem_list_msg,
 )
 
+from dockerapi.local.networks.netlink import encoded
+
 _NETLINK_NETFILTER = 12
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
@@ -103,10 +105,7 @@ class NfElements:
 
     def _encode(self, message: Any) -> bytes:
         self._sequence += 1
-        message["header"]["sequence_number"] = self._sequence
-        message["header"]["pid"] = 0
-        message.encode()
-        return bytes(message.data)
+        return encoded(message, self._sequence)
 
     def _receive(self) -> list[tuple[int, int]]:
         """Return sequence numbers and codes of the answers of one read."""

@@ -105,7 +105,7 @@ class PagesTests(SynchronousTestCase):
         gzip.decompress(answer.body)
 
     def test_a_client_that_leaves_ends_its_profile(self) -> None:
-        from tests.api.test_answers import lost
+        from tests.api.support import lost
 
         connection = self.api.connect()
         connection.send(get(b"/debug/pprof/profile?seconds=200"))

@@ -16,36 +16,12 @@ from twisted.trial.unittest import SkipTest, TestCase
 from dockerapi.local.archive.feeding import Feed
 from dockerapi.local.archive.process import Child
 from dockerapi.local.host.trees import remove_tree
-from dockerapi.wire.duplex import CHUNK
+from tests import streams
+from tests.streams import Bytes
 
 
-class Bytes:
-    """A source of given bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._file = io.BytesIO(data)
-
-    async def read(self, limit: int = CHUNK) -> bytes:
-        return self._file.read(limit)
-
-    def abort(self, reason: str) -> None:
-        """Do nothing."""
-
-
-class Collected:
-    """A sink that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-
-    async def close_write(self) -> None:
-        """Do nothing."""
-
-    def abort(self, reason: str) -> None:
-        raise AssertionError(reason)
+class Collected(streams.Collected):
+    """Keeps an archive."""
 
     def members(self) -> list[tarfile.TarInfo]:
         """Return the members of the archive that was written."""

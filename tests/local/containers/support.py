@@ -36,8 +36,9 @@ from dockerapi.model.envelope import Envelope
 from dockerapi.model.platforms import Platform
 from dockerapi.model.versions import NEWEST, Version
 from dockerapi.server.limits import raise_descriptor_limit
-from dockerapi.wire.duplex import CHUNK
+from tests import streams
 from tests.strays import end_strays
+from tests.streams import Bytes
 
 APPLETS = (
     "sh",
@@ -64,31 +65,8 @@ _POOLS = (AddressPool(IPv4Network("10.187.0.0/16"), 24),)
 MakeObservers = Callable[[Engine, Foundation], Sequence[Observer]]
 
 
-class Bytes:
-    """A source of bytes that are there."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def read(self, limit: int = CHUNK) -> bytes:
-        chunk, self._data = self._data[:limit], self._data[limit:]
-        return chunk
-
-    def abort(self, reason: str) -> None:
-        self._data = b""
-
-
-class Collected:
-    """A sink that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-
-    async def close_write(self) -> None:
-        """Do nothing."""
+class Collected(streams.Collected):
+    """A sink that keeps what is written, and may be broken off."""
 
     def abort(self, reason: str) -> None:
         """Do nothing."""

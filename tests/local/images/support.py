@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -22,37 +21,11 @@ from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
 from dockerapi.model.envelope import EmptySource, Envelope
 from dockerapi.model.versions import NEWEST, Version
-
-Change = Callable[[tarfile.TarInfo], None]
-
-
-class Bytes:
-    """A source of given bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._file = io.BytesIO(data)
-
-    async def read(self, limit: int = 65536) -> bytes:
-        return self._file.read(limit)
-
-    def abort(self, reason: str) -> None:
-        pass
+from tests.streams import Bytes, Collected
 
 
-class Collector:
-    """A sink that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-
-    async def close_write(self) -> None:
-        pass
-
-    def abort(self, reason: str) -> None:
-        raise AssertionError(reason)
+class Collector(Collected):
+    """Keeps the lines of a stream."""
 
     @property
     def lines(self) -> list[dict[str, Any]]:

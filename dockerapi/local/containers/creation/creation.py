@@ -271,7 +271,3 @@ def _ignored(container: Container, body: CreateBody) -> Iterator[str]:
     host = container.host_config
     yield from network_warnings(host)
     yield from endpoint_warnings(body)
-
-
-def _without_effect(name: str) -> str:
-    return f"{name} is not supported yet and has no effect"

@@ -6,9 +6,10 @@ already, and `reconcile` tries again at the next start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
-from dockerapi.local.containers.archive.roots import Roots
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
 from dockerapi.local.containers.needs import Networks
@@ -20,7 +21,10 @@ from dockerapi.local.host.threads import in_thread
 
 
 class Cleaner:
-    """Cleans up behind containers; a root that somebody reads in is left to `roots`."""
+    """Cleans up behind containers.
+
+    A root that `root_in_use` says somebody reads in is left to whoever mounted it.
+    """
 
     log = Logger()
 
@@ -30,13 +34,13 @@ class Cleaner:
         places: Places,
         networks: Networks,
         volumes: VolumeMounts,
-        roots: Roots,
+        root_in_use: Callable[[Container], bool],
     ) -> None:
         self._toolbox = toolbox
         self._places = places
         self._networks = networks
         self._volumes = volumes
-        self._roots = roots
+        self._root_in_use = root_in_use
 
     def announce(self, container: Container) -> None:
         """Tell that `after_end` comes, before others learn that the container has ended.
@@ -75,7 +79,7 @@ class Cleaner:
 
     def _release(self, container: Container) -> None:
         """Unmount the root, and tell `reconcile` that no process is left to account for."""
-        if not self._roots.in_use(container):
+        if not self._root_in_use(container):
             unmount_root(self._places.directories(container))
         self._places.watch(container).pid_file.unlink(missing_ok=True)
 

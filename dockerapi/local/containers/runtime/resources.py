@@ -38,7 +38,6 @@ class CgroupSupport(msgspec.Struct, frozen=True):
     memory: bool
     swap: bool
     cpu: bool
-    cpuset: bool
     pids: bool
     weights: bool
     swappiness: bool
@@ -54,7 +53,7 @@ def cgroup_support() -> CgroupSupport:
             found = set(file.read().split())
         memory = "memory" in found
         return CgroupSupport(
-            *(True, memory, memory, "cpu" in found, "cpuset" in found, "pids" in found),
+            *(True, memory, memory, "cpu" in found, "pids" in found),
             *("io" in found, False, False),
         )
 
@@ -66,7 +65,6 @@ def cgroup_support() -> CgroupSupport:
         has("memory/memory.limit_in_bytes"),
         has("memory/memory.memsw.limit_in_bytes"),
         has("cpu/cpu.cfs_quota_us"),
-        has("cpuset/cpuset.cpus"),
         has("pids/cgroup.procs"),
         has("blkio/blkio.weight"),
         has("memory/memory.swappiness"),

@@ -1,4 +1,7 @@
-"""Headers that every answer has, and those of `/_ping`."""
+"""Headers that every answer has, and those of `/_ping`.
+
+Rule: made once, and again only when the facts of the engine change.
+"""
 
 from __future__ import annotations
 

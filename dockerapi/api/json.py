@@ -1,4 +1,7 @@
-"""JSON as dockerd writes it: line separators escaped, and ended by a newline."""
+"""JSON as dockerd writes it: line separators escaped, and ended by a newline.
+
+Rule: pure; what is written is UTF-8, whatever bytes a text came from.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Request paths as dockerd's router reads them.
 
 Source: Go's `net/url` (escapes) and `path.Clean`, gorilla/mux (an unclean path is redirected).
+Rule: pure; a path is read once, and what it means is the router's to say.
 """
 
 from __future__ import annotations

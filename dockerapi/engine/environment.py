@@ -1,4 +1,7 @@
-"""A job's environment: named text values with typed access (Docker 1.2's `engine.Env`)."""
+"""A job's environment: named text values with typed access (Docker 1.2's `engine.Env`).
+
+Rule: everything is kept as text; what cannot be read as asked for gives the zero value of its type.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The facts that an engine tells of itself."""
+"""The facts that an engine tells of itself.
+
+Rule: a backend sets them in its start; every answer reads them as they are then.
+"""
 
 from __future__ import annotations
 

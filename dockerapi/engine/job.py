@@ -1,7 +1,7 @@
 """A job: a named piece of work with arguments, environment and streams, run once.
 
 Source: Docker 1.2's `engine.Job`; what an API operation adds (principal, envelope, version) is
-ours.
+ours. Rule: a job runs once, and whatever runs in the engine is one.
 """
 
 from __future__ import annotations

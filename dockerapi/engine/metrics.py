@@ -1,4 +1,7 @@
-"""Counters and times of jobs, for `/debug/vars`."""
+"""Counters and times of jobs, for `/debug/vars`.
+
+Rule: one value for each name, however many run.
+"""
 
 from __future__ import annotations
 

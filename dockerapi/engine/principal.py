@@ -1,4 +1,7 @@
-"""Who asks: the listener a request came by and what is known of its other end."""
+"""Who asks: the listener a request came by and what is known of its other end.
+
+Rule: only what the transport vouches for, and nothing that a client says of itself.
+"""
 
 from __future__ import annotations
 

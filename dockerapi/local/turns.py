@@ -1,4 +1,7 @@
-"""One at a time for each name: locks that are there only while somebody holds or awaits one."""
+"""One at a time for each name: locks that are there only while somebody holds or awaits one.
+
+Rule: whoever gives up waiting leaves no lock behind.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Requests about files of containers and archives of images, and what is told of one file.
 
 Source: ContainerArchive, ContainerArchiveInfo, PutContainerArchive, ImageCommit, ImageGet,
-ImageGetAll and ImageLoad of the specification; file modes are those of Go's os.FileMode.
+ImageGetAll and ImageLoad of the specification; file modes are those of Go's os.FileMode. Rule:
+syntax is checked here, meaning by the backend.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Requests of the tag Container, typed.
 
-Source: the specification's operations Container*; texts of syntax errors as dockerd's.
+Source: the specification's operations Container*; texts of syntax errors as dockerd's. Rule: syntax
+is checked here, meaning by the backend.
 """
 
 from __future__ import annotations

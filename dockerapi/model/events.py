@@ -1,6 +1,7 @@
 """The operation SystemEvents: its request, which events it wants, and how each version writes them.
 
-Source: `GET /events` and `EventMessage` of the specification.
+Source: `GET /events` and `EventMessage` of the specification. Rule: syntax is checked here, meaning
+by the backend.
 """
 
 from __future__ import annotations

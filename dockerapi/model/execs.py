@@ -1,6 +1,6 @@
 """The vocabulary of execs: what ContainerExec and ExecStart ask for.
 
-Source: the tag Exec of the specification.
+Source: the tag Exec of the specification. Rule: syntax is checked here, meaning by the backend.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The `filters` of list operations: names with sets of wanted values.
 
 Source: the parameter `filters` of the specification; both encodings (a list of values, and the
-older object with `true` for each value).
+older object with `true` for each value). Rule: syntax is checked here; which names and values there
+are is the operation's to say.
 """
 
 from __future__ import annotations

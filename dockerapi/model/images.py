@@ -1,6 +1,7 @@
 """Requests of the tag Image.
 
-Source: the specification's ImageCreate, ImageList, ImageTag, ImageDelete and ImagePrune.
+Source: the specification's ImageCreate, ImageList, ImageTag, ImageDelete and ImagePrune. Rule:
+syntax is checked here, meaning by the backend.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests and answers of the tag Network: list, inspect, remove.
 
 Source: the specification's NetworkList, NetworkInspect, NetworkDelete; the fields that came with a
-version stand here.
+version stand here. Rule: syntax is checked here, meaning by the backend.
 """
 
 from __future__ import annotations

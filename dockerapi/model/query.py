@@ -1,4 +1,7 @@
-"""A query string with dockerd's rules for reading its values."""
+"""A query string with dockerd's rules for reading its values.
+
+Rule: syntax is checked here, meaning by the backend.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Requests that take part in a container's streams: attach, logs, resize.
 
 Source: ContainerAttach, ContainerAttachWebsocket, ContainerLogs, ContainerResize and ExecResize of
-the specification.
+the specification. Rule: syntax is checked here, meaning by the backend.
 """
 
 from __future__ import annotations

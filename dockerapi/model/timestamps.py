@@ -1,4 +1,7 @@
-"""Points in time as the API writes them."""
+"""Points in time as the API writes them.
+
+Rule: pure; inside they are whole nanoseconds since 1970, text only at the edge.
+"""
 
 from __future__ import annotations
 

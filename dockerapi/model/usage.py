@@ -1,6 +1,7 @@
 """SystemDataUsage, typed: what is asked for, and how the answer is put together by version.
 
-Source: the specification's SystemDataUsage and its history of versions.
+Source: the specification's SystemDataUsage and its history of versions. Rule: syntax is checked
+here, meaning by the backend.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Requests of the tag Volume, typed.
 
-Source: the specification's operations Volume*; texts of syntax errors as dockerd's.
+Source: the specification's operations Volume*; texts of syntax errors as dockerd's. Rule: syntax is
+checked here, meaning by the backend.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Profiles in pprof's own format: gzipped protocol buffers, and as text.
 
 Source: the message `perftools.profiles.Profile` of google/pprof's `profile.proto`. Strings,
-functions and locations are kept once each and referred to by number.
+functions and locations are kept once each and referred to by number. Rule: pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Docker's frames for standard output and error in one stream.
 
 Source: `ContainerAttach` of the specification, "Stream format": one byte for the stream, three of
-zero, four for the payload's length (big endian), the payload.
+zero, four for the payload's length (big endian), the payload. Rule: pure; a decoder gives the same
+frames however its input was split.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What lives in memory: by place of allocation where tracemalloc runs, else by type."""
+"""What lives in memory: by place of allocation where tracemalloc runs, else by type.
+
+Rule: it only looks; nothing is switched on that would cost a server whom nobody asks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How late the reactor is: the time between when a timer was due and when it ran."""
+"""How late the reactor is: the time between when a timer was due and when it ran.
+
+Rule: one timer, and none before `start` or after `stop`.
+"""
 
 from __future__ import annotations
 

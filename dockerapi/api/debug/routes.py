@@ -1,4 +1,7 @@
-"""Counters of routes, for `/debug/vars`: answers, errors, times, bytes."""
+"""Counters of routes, for `/debug/vars`: answers, errors, times, bytes.
+
+Rule: an answer counts when it is out, or broken off.
+"""
 
 from __future__ import annotations
 

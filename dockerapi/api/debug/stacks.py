@@ -1,6 +1,8 @@
 """Stacks of this process: of its threads, and of the coroutines that wait.
 
 Python has no goroutines; what comes nearest are the coroutines and Deferreds in flight.
+
+Rule: it only looks, and no stack is followed without end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Paths as clients name them, inside the root that this process is confined to.
 
 Source: dockerd's rules: a path is cleaned as text, its directory is followed through links beneath
-the root, its last component only where a slash or a dot comes after it.
+the root, its last component only where a slash or a dot comes after it. Rule: the kernel resolves
+every path beneath the root; only what it means to a client is decided here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What containers need of the other parts of the engine."""
+"""What containers need of the other parts of the engine.
+
+Rule: interfaces alone.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Containers of the embedded engine: the service that the other parts see.
 
-Rule: it puts the parts together and owns their start and stop; each operation is a method of
-`Operations`.
+Rule: it puts the parts together and owns their start and stop; the operations are those of its
+parts.
 """
 
 from __future__ import annotations

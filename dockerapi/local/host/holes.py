@@ -1,7 +1,7 @@
 """Known holes of container runtimes, and whether a version has them mended.
 
 Source: the advisories named by their CVE numbers. Distributions mend old versions: their package's
-revision decides, where it is known.
+revision decides, where it is known. Rule: pure; a version that cannot be read has them all.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Changes of an image's configuration, written as instructions of a Dockerfile.
 
-Source: the parameter `changes` of ImageCreate and ImageCommit; dockerd's texts.
+Source: the parameter `changes` of ImageCreate and ImageCommit; dockerd's texts. Rule: pure; an
+instruction that an image cannot have is refused by name.
 """
 
 from __future__ import annotations

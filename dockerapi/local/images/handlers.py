@@ -1,4 +1,7 @@
-"""The operations of the tag Image on the embedded engine."""
+"""The operations of the tag Image on the embedded engine.
+
+Rule: a handler decodes, calls, and shapes the answer; lists are answered from memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which images a list or a prune is about: the meaning of their filters."""
+"""Which images a list or a prune is about: the meaning of their filters.
+
+Rule: pure.
+"""
 
 from __future__ import annotations
 

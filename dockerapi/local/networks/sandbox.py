@@ -1,4 +1,7 @@
-"""What a container has of the network: its namespace, and its endpoints on networks."""
+"""What a container has of the network: its namespace, and its endpoints on networks.
+
+Rule: values alone, which never change.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The live part of a container that runs: what this process holds of it."""
+"""The live part of a container that runs: what this process holds of it.
+
+Rule: whoever waits is told once.
+"""
 
 from __future__ import annotations
 

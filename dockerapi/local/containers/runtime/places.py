@@ -1,4 +1,7 @@
-"""Where the parts of a container are: directories, image layers, its monitor's files."""
+"""Where the parts of a container are: directories, image layers, its monitor's files.
+
+Rule: nothing is made here.
+"""
 
 from __future__ import annotations
 

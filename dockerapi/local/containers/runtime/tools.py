@@ -1,4 +1,7 @@
-"""The programs that run containers here."""
+"""The programs that run containers here.
+
+Rule: what is missing is no error before somebody needs it.
+"""
 
 from __future__ import annotations
 

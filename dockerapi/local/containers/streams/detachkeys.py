@@ -1,6 +1,7 @@
 r"""The keys that leave a terminal without ending what runs in it.
 
 Source: `detachKeys` of `ContainerAttach`: letters, or ``ctrl-`` and one of ``a-z@[\\]^_``; ``DEL``.
+Rule: pure.
 """
 
 from __future__ import annotations

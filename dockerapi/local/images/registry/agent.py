@@ -1,4 +1,7 @@
-"""HTTP agents that connect only where they may, with certificates verified or, if told so, not."""
+"""HTTP agents that connect only where they may, with certificates verified or, if told so, not.
+
+Rule: no connection is made but to an address that was allowed after its name was resolved.
+"""
 
 from __future__ import annotations
 

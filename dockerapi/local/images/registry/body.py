@@ -1,4 +1,7 @@
-"""The body of a registry's answer as a stream with backpressure."""
+"""The body of a registry's answer as a stream with backpressure.
+
+Rule: a bounded amount waits for its reader, and a registry that falls silent is broken off.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Downloading one blob: resumed and tried again, verified, kept once whoever asks for it."""
+"""Downloading one blob: resumed and tried again, verified, kept once whoever asks for it.
+
+Rule: a blob is kept only after its digest was right.
+"""
 
 from __future__ import annotations
 

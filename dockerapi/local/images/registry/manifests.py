@@ -1,6 +1,7 @@
 """Manifests and indexes of images.
 
 Source: OCI image-spec, manifest.md and image-index.md; Docker's schema 2, which has the same form.
+Rule: pure; what a registry says is hostile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Where the images of a domain are looked for: mirrors first, then the registry itself."""
+"""Where the images of a domain are looked for: mirrors first, then the registry itself.
+
+Rule: pure; nothing unverified or plain but for registries that are insecure by the operator's word,
+or on this machine.
+"""
 
 from __future__ import annotations
 

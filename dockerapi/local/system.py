@@ -188,7 +188,6 @@ class System:
             },
             "LoggingDriver": settings.log_driver,
             "CgroupDriver": "cgroupfs",
-            "FirewallBackend": {"Driver": "nftables"},
             "CDISpecDirs": [str(path) for path in DIRECTORIES],
             "IndexServerAddress": _INDEX,
             "RegistryConfig": self._registries(),
@@ -273,6 +272,7 @@ def _tools_document(tools: Mapping[str, Tool], runtimes: Mapping[str, str]) -> d
             if tools[name].path is not None
         }
         | {name: {"path": path} for name, path in runtimes.items()},
+        "FirewallBackend": {"Driver": "iptables" if tools["nft"].path is None else "nftables"},
         "InitBinary": Path(init.path).name if init.path is not None else "",
         "ContainerdCommit": _commit(""),
         "RuncCommit": _commit(tools["runc"].commit),

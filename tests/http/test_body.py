@@ -1,3 +1,7 @@
+"""The buffer between a connection and its reader."""
+
+from __future__ import annotations
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.http.body import Inbox

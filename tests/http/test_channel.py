@@ -1,3 +1,7 @@
+"""One connection: answers, pipelining, refusals, hijacks, clients that leave, time."""
+
+from __future__ import annotations
+
 import gc
 import json
 import weakref

@@ -1,3 +1,7 @@
+"""Bodies of requests as they come: dispatched early, with backpressure, drained or refused."""
+
+from __future__ import annotations
+
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 

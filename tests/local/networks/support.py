@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, TestCase
 
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.events import Event
@@ -216,3 +216,23 @@ class Outside:
     def close(self) -> None:
         """Remove it."""
         remove_namespace(self.pin)
+
+
+class Networked(TestCase):
+    """A case whose engines are removed with all that they made."""
+
+    timeout = 120
+
+    async def started(self, **settings: object) -> Rig:
+        rig = Rig(**settings)
+        await rig.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(rig.close()))
+        if rig.networks.problems:
+            raise SkipTest(rig.networks.problems[0])
+        return rig
+
+    def outside(self, rig: Rig) -> Outside:
+        outside = Outside(rig.base)
+        outside.open()
+        self.addCleanup(outside.close)
+        return outside

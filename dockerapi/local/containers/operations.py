@@ -210,10 +210,14 @@ class Operations:
         await self._control.stop(container, request.signal, request.timeout)
 
     async def restart(self, job: Job) -> None:
-        """Answer ContainerRestart."""
+        """Answer ContainerRestart; whatever prevents it is told as dockerd's own failure."""
         request = await job.request(StopRequest)
         container = self._registry.get(request.container)
-        await self._control.restart(container, request.signal, request.timeout)
+        try:
+            await self._control.restart(container, request.signal, request.timeout)
+        except EngineError as error:
+            text = f"Cannot restart container {request.container}: {error.message}"
+            raise EngineError(text) from error
 
     async def kill(self, job: Job) -> None:
         """Answer ContainerKill."""

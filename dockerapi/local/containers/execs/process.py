@@ -113,7 +113,7 @@ class ExecProcesses:
         """Return the error for an exec that did not start because of `error`."""
         if not isinstance(error, EngineError):
             self.log.failure("the exec {id} was not started", id=found.id)
-            return ExecFailed(f"OCI runtime exec failed: {error}", _CANNOT_RUN)
+            return ExecFailed(f"OCI runtime exec failed: {error}: unknown", _CANNOT_RUN)
         told: EngineError = error
         if found.config.tty and isinstance(error, RuntimeFailed):
             told = await in_thread(self._explained, found, error)
@@ -234,7 +234,7 @@ def _exec_error(error: EngineError, program: str) -> ExecFailed:
         words = f"exec failed: unable to start container process: {_as_runc(words, program)}"
     low = words.lower()
     missing = "executable file not found" in low or "no such file or directory" in low
-    return ExecFailed(f"OCI runtime exec failed: {words}", 127 if missing else _CANNOT_RUN)
+    return ExecFailed(f"OCI runtime exec failed: {words}: unknown", 127 if missing else _CANNOT_RUN)
 
 
 def _as_runc(words: str, program: str) -> str:

@@ -196,7 +196,8 @@ class Lifecycle:
             start_time=0,
             exit_code=end.code,
             oom_killed=end.oom_killed or container.state.oom_killed,
-            finished_at=end.finished_at,
+            # Times of files are some milliseconds early, and a container can be as fast.
+            finished_at=max(end.finished_at, container.state.started_at),
             restarts=container.state.restarts + again,
         )
         events = _end_events(container, end)

@@ -65,7 +65,7 @@ class _Refusal(NamedTuple):
 
 _NOT_RUNNING = _Refusal(Conflict, "container {id} is not running")
 _IS_RESTARTING = _Refusal(
-    Conflict, "Container {reference} is restarting, wait until the container is running"
+    Conflict, "Container {id} is restarting, wait until the container is running"
 )
 _MARKED = _Refusal(Conflict, "container is marked for removal and cannot be started")
 _STOPPED = _Refusal(NotModified, "container is already stopped")
@@ -92,9 +92,7 @@ _REFUSED: Mapping[Operation, Mapping[Status, _Refusal]] = {
     Operation.PAUSE: {
         **dict.fromkeys(_DOWN, _NOT_RUNNING),
         _P: _Refusal(Conflict, "container {id} is already paused"),
-        _RESTARTING: _Refusal(
-            Conflict, "Container {id} is restarting, wait until the container is running"
-        ),
+        _RESTARTING: _IS_RESTARTING,
     },
     Operation.UNPAUSE: dict.fromkeys((*_DOWN, _R, _RESTARTING), _NOT_PAUSED),
     Operation.REMOVE: {

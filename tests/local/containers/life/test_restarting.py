@@ -148,6 +148,25 @@ class RestartTests(RigCase):
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
         self.streams.fail = False
 
+    async def test_what_prevents_a_restart_is_told_as_such(self) -> None:
+        await self.rig.create("nosuch", name="bad")
+        for query, why in (("", 'exec: "nosuch": executable file not found'), ("signal=x", "")):
+            with self.assertRaises(EngineError) as failed:
+                await self.rig.job("ContainerRestart", "bad", query=query)
+            self.assertIs(type(failed.exception), EngineError)
+            self.assertTrue(failed.exception.message.startswith("Cannot restart container bad: "))
+            self.assertIn(why, failed.exception.message)
+
+    async def test_none_ends_before_it_starts(self) -> None:
+        """However short it runs, and however coarse the clock is that tells of its end."""
+        await self.rig.create("true", name="short")
+        for _ in range(10):
+            waiting = await self.rig.wait("short", "next-exit")
+            await self.rig.job("ContainerStart", "short")
+            await waiting
+            state = self.rig.containers.registry.get("short").state
+            self.assertGreaterEqual(state.finished_at, state.started_at)
+
     async def test_what_a_client_stops_stays_stopped(self) -> None:
         await self.with_policy("always", "sleep", "1000")
         await self.rig.job("ContainerStop", "again", query="t=0")

@@ -104,7 +104,7 @@ class RefusalTests(SynchronousTestCase):
                 Operation.EXEC,
                 Status.RESTARTING,
                 Conflict,
-                "Container cc is restarting, wait until the container is running",
+                f"Container {ID} is restarting, wait until the container is running",
             ),
             (Operation.INSIDE, Status.EXITED, Conflict, f"container {ID} is not running"),
         ):

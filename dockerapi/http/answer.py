@@ -65,7 +65,10 @@ def render(headers: HeaderList) -> Fields:
 
 
 def status_line(status: int, reason: bytes | None) -> bytes:
-    """Return the status line with `reason`, or the standard phrase."""
+    """Return the status line with `reason`, or the standard phrase.
+
+    Raises `ValueError` where `reason` could end the line.
+    """
     if reason is None:
         return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     if b"\r" in reason or b"\n" in reason:

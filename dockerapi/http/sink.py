@@ -51,7 +51,10 @@ class AnswerSink:
             await self._channel.out.drained()
 
     def put(self, data: bytes) -> None:
-        """Send `data` without waiting for room."""
+        """Send `data` without waiting for room.
+
+        Raises `ValueError` for more than was announced.
+        """
         if not data or self._framing is Framing.NONE:
             return
         if self._framing is Framing.LENGTH:

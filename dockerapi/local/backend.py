@@ -213,7 +213,10 @@ class LocalBackend:
         absent.register(engine)
 
     async def start(self) -> None:
-        """Open the state, then take up what an earlier server left."""
+        """Open the state, then take up what an earlier server left.
+
+        Raises `EngineError`, which says what to do, where the state cannot be used.
+        """
         try:
             check_options(self._settings.log)
         except InvalidParameter as error:

@@ -83,14 +83,20 @@ class Layout:
         return self.run / "netns"
 
     def blob(self, digest: str) -> Path:
-        """Return the file of a blob; `digest` is ``sha256:HEX``."""
+        """Return the file of a blob; `digest` is ``sha256:HEX``.
+
+        Raises `ValueError` for anything else.
+        """
         algorithm, _, identity = digest.partition(":")
         if algorithm != "sha256":
             raise ValueError(f"not a digest: {digest!r}")
         return self.blobs / algorithm / _checked(identity)
 
     def layer(self, chain_id: str) -> Path:
-        """Return the directory of an unpacked layer; `chain_id` is ``sha256:HEX``."""
+        """Return the directory of an unpacked layer; `chain_id` is ``sha256:HEX``.
+
+        Raises `ValueError` for anything else.
+        """
         algorithm, _, identity = chain_id.partition(":")
         if algorithm != "sha256":
             raise ValueError(f"not a chain id: {chain_id!r}")

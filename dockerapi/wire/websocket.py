@@ -191,7 +191,10 @@ class WebSocketDuplex:
         self._closed = False
 
     async def read(self, limit: int = CHUNK) -> bytes:
-        """Return data of the client; control frames are answered meanwhile."""
+        """Return data of the client; control frames are answered meanwhile.
+
+        Raises `StreamAborted` where the client breaks the protocol or the connection off.
+        """
         while not self._ready and not self._ended:
             data = await self._transport.read(CHUNK)
             if not data:
@@ -211,7 +214,10 @@ class WebSocketDuplex:
         return piece
 
     async def write(self, data: bytes) -> None:
-        """Send `data` as one binary message."""
+        """Send `data` as one binary message.
+
+        Raises `StreamAborted` after the end.
+        """
         if self._closed:
             raise StreamAborted("the websocket is closed")
         if data:

@@ -98,7 +98,10 @@ class Input(ForwardStream):
         self.drain()
 
     def copy(self, archive: tarfile.TarFile, member: tarfile.TarInfo, handle: int) -> None:
-        """Write the content of `member` to a new file, with its holes."""
+        """Write the content of `member` to a new file, with its holes.
+
+        Raises `Damaged` where the archive ends within it.
+        """
         pieces: list[tuple[int, int]] | None = getattr(member, "sparse", None)
         if pieces is None:
             self.seek(member.offset_data)

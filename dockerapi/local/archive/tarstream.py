@@ -61,7 +61,10 @@ class StrictInfo(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        """Read the next header."""
+        """Read the next header.
+
+        Raises `Damaged` for one that is no header, where `tarfile` would see the end.
+        """
         try:
             return super().fromtarfile(tarfile)
         except _TRUNCATED as error:

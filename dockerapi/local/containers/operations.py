@@ -125,7 +125,11 @@ class Operations:
         engine.register("ContainerTop", self.top)
 
     async def create(self, job: Job) -> Answer:
-        """Answer ContainerCreate: the id, and warnings for what has no effect."""
+        """Answer ContainerCreate: the id, and warnings for what has no effect.
+
+        Raises `InvalidParameter` for what can never be, `NotFound` where the image is not here, and
+        `Conflict` where another container has the name.
+        """
         request = await job.request(CreateRequest)
         # It is likely to be started next.
         self._toolbox.grace.begin()
@@ -220,7 +224,10 @@ class Operations:
             raise EngineError(text) from error
 
     async def kill(self, job: Job) -> None:
-        """Answer ContainerKill."""
+        """Answer ContainerKill.
+
+        Raises `NotFound` where there is no such container, and `Conflict` where it does not run.
+        """
         request = await job.request(KillRequest)
         try:
             container = self._registry.get(request.container)
@@ -245,7 +252,11 @@ class Operations:
         await self._control.unpause(self._registry.get(request.container))
 
     async def rename(self, job: Job) -> None:
-        """Answer ContainerRename."""
+        """Answer ContainerRename.
+
+        Raises `InvalidParameter` for a name that can never be, `NotFound` where there is no such
+        container, and `Conflict` where another one has the name.
+        """
         request = await job.request(RenameRequest)
         if not request.name:
             raise InvalidParameter("Neither old nor new names may be empty")

@@ -87,7 +87,10 @@ class Handlers:
             await self._puller.stop()
 
     async def create(self, job: Job) -> Answer:
-        """Pull an image, or import one from the body."""
+        """Pull an image, or import one from the body.
+
+        Raises `InvalidParameter` for a source that is no body.
+        """
         request = await job.request(ImageCreateRequest)
         if request.pull is not None:
             puller = await self._get_puller()

@@ -51,7 +51,10 @@ class Saver:
         self._archives = LayerArchives(catalogue, layout)
 
     async def save(self, job: Job) -> Answer:
-        """Answer ImageGet and ImageGetAll."""
+        """Answer ImageGet and ImageGetAll.
+
+        Raises `InvalidParameter` where no image is named, and `NotFound` where one is not here.
+        """
         request = await job.request(SaveRequest)
         if not request.names:
             raise InvalidParameter("no image is named")

@@ -175,7 +175,10 @@ class Bridge:
             self._forget_flows(forwards)
 
     async def make(self) -> Prepared:
-        """Make a namespace on the bridge: address and default route set, links up."""
+        """Make a namespace on the bridge: address and default route set, links up.
+
+        Raises `EngineError` where the bridge is not up.
+        """
         if self.address is None:
             raise EngineError("the default bridge is not up")
         ip = self.addresses.take()

@@ -44,7 +44,10 @@ class NetworkHandlers:
         return [net.entry(job.version) for net in self._views() if request.wants(net)]
 
     async def inspect(self, job: Job) -> Answer:
-        """Answer NetworkInspect: one network with its containers."""
+        """Answer NetworkInspect: one network with its containers.
+
+        Raises `NotFound`.
+        """
         request = await job.request(NetworkInspectRequest)
         network = self._find(request.network)
         if request.scope not in ("", "local"):

@@ -107,7 +107,10 @@ class Netlink:
         return [Link.decode(data) for data in self._dump(prepared(ifinfmsg(), _GETLINK, _DUMP))]
 
     def link(self, name: str) -> Link | None:
-        """Return the link `name`, or None where there is none."""
+        """Return the link `name`, or None where there is none.
+
+        Raises OSError where the kernel does not tell.
+        """
         request = ifinfmsg()
         request["attrs"] = [["IFLA_IFNAME", name]]
         prepared(request, _GETLINK, 0x1)

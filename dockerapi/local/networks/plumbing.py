@@ -80,7 +80,10 @@ class Plumbing:
         return Surroundings(tuple(networks), bridge, addresses[0] if addresses else None)
 
     def raise_bridge(self, address: IPv4Interface) -> None:
-        """Make the bridge with `address`, as far as it lacks, and let the host forward."""
+        """Make the bridge with `address`, as far as it lacks, and let the host forward.
+
+        Raises OSError.
+        """
         bridge = self._netlink.link(self._name)
         if bridge is None:
             mac = ":".join(f"{byte:02x}" for byte in b"\x02\x42" + secrets.token_bytes(4))
@@ -126,7 +129,10 @@ class Plumbing:
     def make_connected(
         self, name: str, interface: str, mac: str, address: IPv4Interface, gateway: IPv4Interface
     ) -> Path:
-        """Make a namespace whose eth0 is on the bridge as `interface`, and return its pin."""
+        """Make a namespace whose eth0 is on the bridge as `interface`, and return its pin.
+
+        Raises OSError; nothing is left then.
+        """
         pin = self._directory / name
         inside, namespace = make_namespace(pin, _open_inside)
         try:

@@ -88,7 +88,10 @@ class _Copy:
     linked: dict[tuple[int, int], str] = attrs.field(factory=dict)
 
     def directory(self, source: int, target: int, path: str, depth: int) -> None:
-        """Copy what a directory holds, then what it is; `path` is where, below the root."""
+        """Copy what a directory holds, then what it is; `path` is where, below the root.
+
+        Raises OSError, ELOOP where directories are too deep inside each other.
+        """
         if depth > _DEEPEST:
             raise OSError(errno.ELOOP, "too many directories inside each other", path)
         with os.scandir(source) as entries:

@@ -62,7 +62,10 @@ class VolumeHandlers:
         return self._document(self._catalogue.get(request.volume))
 
     async def create(self, job: Job) -> Answer:
-        """Answer VolumeCreate: the new volume, or the one that has the name."""
+        """Answer VolumeCreate: the new volume, or the one that has the name.
+
+        Raises `Unavailable` for a volume of a swarm.
+        """
         request = await job.request(VolumeCreateRequest)
         body = request.body
         if body.cluster_volume_spec is not None and request.version >= CLUSTER_VOLUMES:

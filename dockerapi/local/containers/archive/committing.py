@@ -60,7 +60,11 @@ class Commits:
         engine.register("ImageCommit", self.commit, detached=True)
 
     async def commit(self, job: Job) -> Answer:
-        """Answer ImageCommit: the id of the new image."""
+        """Answer ImageCommit: the id of the new image.
+
+        Raises `NotFound` where the container or its image is gone, `Conflict` where it is being
+        removed, and `InvalidParameter` where none is named.
+        """
         request = await job.request(CommitRequest)
         if not request.container:
             raise InvalidParameter('invalid name or ID supplied: ""')

@@ -57,7 +57,10 @@ class Updates:
         engine.register("ContainerUpdate", self.update, detached=True)
 
     async def update(self, job: Job) -> Answer:
-        """Answer ContainerUpdate with its warnings."""
+        """Answer ContainerUpdate with its warnings.
+
+        Raises `Conflict` where the container is being removed or cannot be read.
+        """
         request = await job.request(UpdateRequest)
         container = self._registry.get(request.container)
         check_policy(request.changes.restart_policy)

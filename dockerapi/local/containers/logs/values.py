@@ -30,14 +30,20 @@ def parse_size(text: str) -> int:
 
 
 def number(text: str, function: str = "Atoi") -> int:
-    """Read a whole number; `function` is the one of Go's that an error names."""
+    """Read a whole number; `function` is the one of Go's that an error names.
+
+    Raises `ValueError` in Go's words.
+    """
     if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) is None:
         raise ValueError(f'strconv.{function}: parsing "{text}": invalid syntax')
     return int(text)
 
 
 def boolean(text: str) -> bool:
-    """Read a boolean."""
+    """Read a boolean.
+
+    Raises `ValueError` in Go's words.
+    """
     if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
     if text in ("0", "f", "F", "FALSE", "false", "False"):

@@ -169,7 +169,10 @@ class _Connection(Protocol):
         self._wake_handshake()
 
     async def write(self, data: bytes) -> None:
-        """Write `data` and return when the kernel has it."""
+        """Write `data` and return when the kernel has it.
+
+        Raises `Undelivered` where the connection is lost.
+        """
         if data and not self.lost:
             self._data, self._sent = data, Deferred()
             self.transport.registerProducer(self, False)
@@ -184,7 +187,10 @@ class _Connection(Protocol):
             self.transport.loseConnection()
 
     async def read(self, clock: IReactorTime) -> bytes:
-        """Return what was answered, waiting for it where it has not come."""
+        """Return what was answered, waiting for it where it has not come.
+
+        Raises `Undelivered` where no answer comes.
+        """
         if not self._answered and not self.lost:
             self._answer = Deferred()
             self._answer.addTimeout(PATIENCE, clock, onTimeoutCancel=lambda _, __: None)

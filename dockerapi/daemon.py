@@ -26,7 +26,7 @@ from dockerapi.engine.backend import Backend
 from dockerapi.engine.engine import Engine
 from dockerapi.engine.errors import EngineError
 from dockerapi.engine.job import Job
-from dockerapi.http.connections import Connections
+from dockerapi.http.counter import ConnectionCounter
 from dockerapi.http.factory import HTTPFactory
 from dockerapi.http.limits import Limits
 from dockerapi.server.certificatefiles import BadCertificate
@@ -127,7 +127,7 @@ class Daemon(Service):
         self._serving: Deferred[Answer] | None = None
         self._starting: Deferred[None] | None = None
         self._limits = Limits()
-        self._connections: Connections | None = None
+        self._connections: ConnectionCounter | None = None
         self._factories: list[HTTPFactory] = []
 
     def privilegedStartService(self) -> None:
@@ -137,7 +137,7 @@ class Daemon(Service):
             return
         self._warn_of_unused_settings()
         raise_descriptor_limit()
-        connections = self._connections = Connections(self._limits)
+        connections = self._connections = ConnectionCounter(self._limits)
         if self.api.debug is not None:
             self.api.debug.variables["connections"] = lambda: {"open": connections.open}
         serving = self._serveapi().run().addErrback(self._serving_failed)

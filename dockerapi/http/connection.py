@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dockerapi.http.connections import Connections
+from dockerapi.http.counter import ConnectionCounter
 from dockerapi.http.limits import Limits
 from dockerapi.http.outgoing import Outgoing
 from dockerapi.wire.duplex import Duplex
@@ -98,7 +98,7 @@ class Caretaker(Protocol):
 
     limits: Limits
     clock: Any
-    connections: Connections
+    connections: ConnectionCounter
     listener: str
     stopping: bool
     request: Callable[..., Any]

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 
 from dockerapi.http.channel import HTTPChannel
-from dockerapi.http.connections import Connections
+from dockerapi.http.counter import ConnectionCounter
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
 
@@ -36,7 +36,7 @@ class HTTPFactory(Factory):
         listener: str,
         limits: Limits = _DEFAULTS,
         clock: IReactorTime | None = None,
-        connections: Connections | None = None,
+        connections: ConnectionCounter | None = None,
     ) -> None:
         """Serve with `dispatch`.
 
@@ -54,7 +54,7 @@ class HTTPFactory(Factory):
         self.dispatch = dispatch
         self.listener = listener
         self.limits = limits
-        self.connections = connections or Connections(limits)
+        self.connections = connections or ConnectionCounter(limits)
         #: Whether the port has closed: answers in progress are finished, nothing new is begun.
         self.stopping = False
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from dockerapi.http.connections import Connections
+from dockerapi.http.counter import ConnectionCounter
 from dockerapi.http.factory import HTTPFactory
 from dockerapi.http.limits import Limits
 from dockerapi.http.request import Request
@@ -510,7 +510,7 @@ class DescriptorTests(TestCase):
 
     def test_total_leaves_descriptors(self) -> None:
         soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        connections = Connections(Limits(connections=10**9, spare_descriptors=soft - 3))
+        connections = ConnectionCounter(Limits(connections=10**9, spare_descriptors=soft - 3))
         for number in range(max(3, soft // 2)):
             self.assertTrue(connections.enter(number))
         self.assertFalse(connections.enter("last"))

@@ -36,6 +36,9 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
         await deferLater(reactor, 0.002)
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
 class Side(Protocol):
     """One accepted connection: collects what comes; the test writes by `transport`."""
 

@@ -24,7 +24,7 @@ from dockerapi.local.containers.creation.creation import (
 from dockerapi.local.containers.creation.endpoints import check_endpoints
 from dockerapi.local.containers.creation.names import choose_name
 from dockerapi.local.containers.creation.networking import exposed_with_bindings
-from dockerapi.local.containers.ledger import Ledger
+from dockerapi.local.containers.foundation import Foundation
 from dockerapi.local.containers.life.control import Control
 from dockerapi.local.containers.life.lifecycle import Lifecycle
 from dockerapi.local.containers.life.transitions import Operation, check
@@ -32,17 +32,12 @@ from dockerapi.local.containers.links import resolve_links, without
 from dockerapi.local.containers.logs.options import with_default
 from dockerapi.local.containers.mounts.parsing import check_sources, parse_mounts
 from dockerapi.local.containers.mounts.volumes import VolumeMounts
-from dockerapi.local.containers.needs import Images, Networks
-from dockerapi.local.containers.registry import Registry
+from dockerapi.local.containers.needs import Networks
 from dockerapi.local.containers.runtime.cgroups import cgroup_path
 from dockerapi.local.containers.runtime.joining import resolve_joined
 from dockerapi.local.containers.runtime.namespaces import resolve_modes
-from dockerapi.local.containers.runtime.places import Places
 from dockerapi.local.containers.runtime.resources import cgroup_support
-from dockerapi.local.containers.runtime.tools import Toolbox
 from dockerapi.local.containers.views.inspection import Inspection
-from dockerapi.local.containers.views.listing import Listing
-from dockerapi.local.containers.views.sizes import ContainerSizes
 from dockerapi.local.containers.views.top import top
 from dockerapi.local.host.threads import in_thread
 from dockerapi.model.container_requests import (
@@ -75,32 +70,30 @@ class Operations:
 
     def __init__(
         self,
-        registry: Registry,
-        ledger: Ledger,
-        places: Places,
-        toolbox: Toolbox,
+        foundation: Foundation,
         lifecycle: Lifecycle,
         control: Control,
-        listing: Listing,
-        sizes: ContainerSizes,
-        images: Images,
         networks: Networks,
         volumes: VolumeMounts,
         log: LogConfig,
         defaults: ContainerDefaults,
     ) -> None:
-        self._registry = registry
-        self._ledger = ledger
-        self._places = places
-        self._toolbox = toolbox
+        """Handle operations on the containers of `foundation`.
+
+        Those that choose no log driver have that of `log`; `defaults` is what else they have.
+        """
+        self._registry = foundation.registry
+        self._ledger = foundation.ledger
+        self._places = foundation.places
+        self._toolbox = foundation.toolbox
+        self._listing = foundation.listing
+        self._sizes = foundation.sizes
+        self._images = foundation.images
+        self._inspection = Inspection(self._registry, self._places, self._sizes, defaults.ulimits)
         self._lifecycle = lifecycle
         self._control = control
-        self._listing = listing
         self._log = log
         self._defaults = defaults
-        self._sizes = sizes
-        self._inspection = Inspection(registry, places, sizes, defaults.ulimits)
-        self._images = images
         self._networks = networks
         self._volumes = volumes
 

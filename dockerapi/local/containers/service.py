@@ -103,15 +103,9 @@ class Containers:
         self.lifecycle = Lifecycle(self.ledger, self.starter, cleaner, order, observer, reactor)
         self.control = Control(self.lifecycle, self.ledger, self.toolbox, reactor)
         self._operations = Operations(
-            self.registry,
-            self.ledger,
-            self.places,
-            self.toolbox,
+            foundation,
             self.lifecycle,
             self.control,
-            foundation.listing,
-            foundation.sizes,
-            foundation.images,
             networks,
             mounts,
             settings.log,

@@ -11,8 +11,8 @@ from collections import Counter
 from dockerapi.http.limits import Limits
 
 
-class Connections:
-    """The connections of one or more listeners, with their limits.
+class ConnectionCounter:
+    """Counts the connections of one or more listeners, up to their limits.
 
     :ivar open: how many there are.
     """

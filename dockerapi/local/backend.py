@@ -22,7 +22,7 @@ from dockerapi.local.containers.foundation import Foundation
 from dockerapi.local.containers.health.monitor import HealthMonitor
 from dockerapi.local.containers.health.probe import ExecProbe
 from dockerapi.local.containers.imageusers import ImageUsers
-from dockerapi.local.containers.logs.operation import LogReader
+from dockerapi.local.containers.logs.operation import ContainerLogs
 from dockerapi.local.containers.logs.options import check_options
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime.rootfs import Dns
@@ -153,7 +153,7 @@ class LocalBackend:
         """Make what reads from containers and runs processes in them."""
         registry, places = self._foundation.registry, self._foundation.places
         reactor = self._reactor
-        self._logs = LogReader(registry, lambda one: places.directories(one).log, reactor)
+        self._logs = ContainerLogs(registry, lambda one: places.directories(one).log, reactor)
         self._attachments = Attachments(registry, engine.events, reactor, places.watch, self._logs)
         self._execs = Execs(
             registry, places, self._foundation.toolbox, engine.events, reactor, reactor

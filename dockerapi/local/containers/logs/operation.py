@@ -43,7 +43,7 @@ PIECE = 128 * 1024
 LOOK = 5.0
 
 
-class LogReader(Observer):
+class ContainerLogs(Observer):
     """Reads the logs of containers, and has them rotated, and sent elsewhere."""
 
     log = Logger()

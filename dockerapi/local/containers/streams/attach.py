@@ -20,7 +20,7 @@ from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.life.transitions import Operation, check
-from dockerapi.local.containers.logs.operation import LogReader
+from dockerapi.local.containers.logs.operation import ContainerLogs
 from dockerapi.local.containers.logs.spool.ctl import say
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime.conmon import Watch
@@ -49,7 +49,7 @@ class Attachments(Observer):
         events: EventBus,
         reactor: IReactorFDSet,
         watch: Callable[[Container], Watch],
-        logs: LogReader,
+        logs: ContainerLogs,
     ) -> None:
         self._registry = registry
         self._events = events
@@ -217,7 +217,7 @@ class _LogOutput:
     """A container's output from its log: what was written, and what goes on to be."""
 
     def __init__(
-        self, logs: LogReader, container: Container, streams: frozenset[int], *, framed: bool
+        self, logs: ContainerLogs, container: Container, streams: frozenset[int], *, framed: bool
     ) -> None:
         self._logs = logs
         self._container = container

@@ -15,7 +15,7 @@ from dockerapi.engine.engine import Engine
 from dockerapi.local.containers.execs.operations import Execs
 from dockerapi.local.containers.foundation import Foundation
 from dockerapi.local.containers.life.observers import Observer
-from dockerapi.local.containers.logs.operation import LogReader
+from dockerapi.local.containers.logs.operation import ContainerLogs
 from dockerapi.local.containers.streams.attach import Attachments
 from dockerapi.wire.duplex import CHUNK
 from dockerapi.wire.stdcopy import FrameDecoder
@@ -76,7 +76,7 @@ class StreamsCase(RigCase):
 
     def observers(self, engine: Engine, foundation: Foundation) -> Sequence[Observer]:
         registry, places, events = foundation.registry, foundation.places, engine.events
-        self.logs = LogReader(registry, lambda one: places.directories(one).log, reactor)
+        self.logs = ContainerLogs(registry, lambda one: places.directories(one).log, reactor)
         self.attachments = Attachments(registry, events, reactor, places.watch, self.logs)
         self.execs = Execs(registry, places, foundation.toolbox, events, reactor, reactor)
         return (self.attachments,)

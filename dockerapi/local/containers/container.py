@@ -109,6 +109,7 @@ class Container:
     :ivar removing: whether its removal is under way: nobody else may begin one, or start it.
     :ivar being_restarted: how many restart it: then it is not removed for its end.
     :ivar being_killed: how many wait for its end by SIGKILL: then it is not frozen.
+    :ivar untold_stops: how many stop it, and tell of that when it has ended.
     :ivar being_frozen: whether it is being paused just now.
     :ivar mounts: what it has mounted, parents first.
     :ivar staged: the same as the runtime binds it from the host, while it starts.
@@ -136,6 +137,7 @@ class Container:
     removing: bool = False
     being_restarted: int = 0
     being_killed: int = 0
+    untold_stops: int = 0
     being_frozen: bool = False
     mounts: tuple[MountPoint, ...] = ()
     staged: tuple[MountPoint, ...] = ()

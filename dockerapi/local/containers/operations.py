@@ -307,7 +307,7 @@ class Operations:
         elif request.condition == "next-exit" or state.active:
             waiting = container.next_exit()
         else:
-            return Encoded(_exit(Exit(state.exit_code)))
+            return Encoded(_exit(Exit(state.exit_code, state.error)))
 
         async def serve(sink: Sink) -> None:
             await sink.write(_exit(await waiting))

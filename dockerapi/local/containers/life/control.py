@@ -58,11 +58,19 @@ class Control:
             timeout = config.stop_timeout if config.stop_timeout is not None else STOP_TIMEOUT
         if await self._lifecycle.give_up_restart(container):
             return
-        await self._signal(container, number, by_hand=by_hand)
-        patience = None if timeout < 0 else float(timeout)
-        if not await self._lifecycle.ended(container, patience):
-            await self._kill(container, by_hand=by_hand)
-        self._ledger.publish(container, "stop")
+        container.untold_stops += 1
+        try:
+            await self._signal(container, number, by_hand=by_hand)
+            patience = None if timeout < 0 else float(timeout)
+            if not await self._lifecycle.ended(container, patience):
+                await self._kill(container, by_hand=by_hand)
+        except BaseException:
+            container.untold_stops = max(0, container.untold_stops - 1)
+            raise
+        # The end of one that goes with it tells of the stop, before the removal.
+        if container.untold_stops:
+            container.untold_stops -= 1
+            self._ledger.publish(container, "stop")
 
     async def _kill(self, container: Container, *, by_hand: bool = True) -> None:
         """Kill a container and wait for its end."""

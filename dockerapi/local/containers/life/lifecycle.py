@@ -204,6 +204,9 @@ class Lifecycle:
         try:
             if removes:
                 container.state = state
+                if container.untold_stops:
+                    container.untold_stops = 0
+                    events.append(event(container, "stop"))
                 await self._ledger.forget(container, *events, event(container, "destroy"))
             else:
                 await self._ledger.save(container, state, *events)

@@ -603,6 +603,8 @@ class SlowRuntimeTests(TestCase):
             self.assertTrue(refused.exception.message.endswith(why), refused.exception.message)
             state = (await rig.job("ContainerInspect", name))["State"]
             self.assertEqual((state["Status"], state["ExitCode"]), ("created", 127))
+            waited = await rig.job("ContainerWait", name, query="condition=not-running")
+            self.assertEqual(waited, {"StatusCode": 127, "Error": {"Message": state["Error"]}})
             await rig.job("ContainerDelete", name)
 
     async def test_how_one_ended_that_said_nothing_is_told(self) -> None:

@@ -328,6 +328,20 @@ class RemovalTests(RigCase):
         detaching.restore()
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
 
+    async def test_a_stop_is_told_before_the_removal_that_comes_of_it(self) -> None:
+        await self.rig.create("sleep", "1000", name="once", host={"AutoRemove": True})
+        await self.rig.job("ContainerStart", "once")
+        removed = await self.rig.wait("once", "removed")
+        await self.rig.job("ContainerStop", "once", query="t=0")
+        await removed
+        told = ["create", "start", "kill", "kill", "die", "stop", "destroy"]
+        self.assertEqual(self.rig.actions(), told)
+        # One that stays.
+        await self.rig.create("sleep", "1000", name="once")
+        await self.rig.job("ContainerStart", "once")
+        await self.rig.job("ContainerStop", "once", query="t=0")
+        self.assertEqual(self.rig.actions()[len(told) :], told[:-1])
+
     async def test_two_restarts_keep_one_that_goes_at_its_end(self) -> None:
         await self.rig.create("sleep", "1000", name="once", host={"AutoRemove": True})
         await self.rig.job("ContainerStart", "once")

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from dockerapi.local.archive.process import Child
+from dockerapi.local.host.removal import remove_by_child
 from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.catalogue import Catalogue
-from dockerapi.local.images.content import remove_tree
 from dockerapi.local.images.image import Image, Layer, chain_ids, digest_of, encode_config
 from dockerapi.local.layout import Layout
 from dockerapi.model.references import Reference
@@ -60,7 +60,7 @@ class Committer:
             layer = await self._make_layer(below, upper, directory)
             image = await self._add(below, layer, directory, step, name)
         except BaseException:
-            await remove_tree(directory)
+            await remove_by_child(directory)
             raise
         self._catalogue.publish("create", image, image.id)
         if name is not None:

@@ -24,9 +24,10 @@ from typing import Self
 import msgspec
 from twisted.internet.task import LoopingCall
 
-from dockerapi.engine.errors import EngineError, InvalidParameter
+from dockerapi.engine.errors import InvalidParameter
 from dockerapi.local.host.filesystem import sync_filesystem
 from dockerapi.local.host.flow import Flow
+from dockerapi.local.host.removal import remove_by_child
 from dockerapi.local.host.spawn import run
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.image import Layer
@@ -146,14 +147,14 @@ class Content:
             chain_id = _chained(parent, found)
             return Layer(chain_id, found, int(str(result["size"]))), directory
         except BaseException:
-            await remove_tree(directory)
+            await remove_by_child(directory)
             raise
 
     async def adopt(self, layer: Layer, directory: Path) -> None:
         """Give an unpacked layer its place; call it inside `alone` for its chain id."""
         target = self._layout.layer(layer.chain_id)
         if layer.chain_id in self._layers:
-            await remove_tree(directory)
+            await remove_by_child(directory)
         else:
             os.rename(directory, target)
             self._layers[layer.chain_id] = layer
@@ -179,7 +180,7 @@ class Content:
         for digest in blobs:
             self._layout.blob(digest).unlink(missing_ok=True)
         if doomed:
-            await remove_tree(*doomed)
+            await remove_by_child(*doomed)
 
     async def sweep(self, blobs: Collection[str], layers: Mapping[str, Layer]) -> None:
         """Remove everything but these blobs and layers; for the start, when nobody works."""
@@ -201,7 +202,7 @@ class Content:
             if name.startswith(("blob-", "layer-", "gone-"))
         ]
         if doomed:
-            await remove_tree(*doomed)
+            await remove_by_child(*doomed)
 
     async def _run_child(
         self, digest: str, directory: Path, progress: Progress | None
@@ -318,13 +319,6 @@ class Receiver:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
-
-
-async def remove_tree(*paths: Path) -> None:
-    """Remove directories with all that is in them, in a child; raise `EngineError`."""
-    completed = await run(["rm", "-rf", "--one-file-system", "--", *paths])
-    if completed.status:
-        raise EngineError(completed.stderr.decode(errors="replace").strip())
 
 
 def _chained(parent: str | None, diff_id: str) -> str:

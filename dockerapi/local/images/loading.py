@@ -28,10 +28,11 @@ from dockerapi.local.archive.feeding import Feed
 from dockerapi.local.archive.limits import room
 from dockerapi.local.archive.process import Child
 from dockerapi.local.host.beneath import open_regular, opened_root
+from dockerapi.local.host.removal import remove_by_child
 from dockerapi.local.host.threads import finished, in_thread
 from dockerapi.local.images.archivedocuments import Packed, read_packed
 from dockerapi.local.images.catalogue import Catalogue
-from dockerapi.local.images.content import BadContent, Lease, remove_tree
+from dockerapi.local.images.content import BadContent, Lease
 from dockerapi.local.images.image import Image, Layer, chain_ids, decode_config, digest_of
 from dockerapi.local.images.layerblobs import LayerArchive, media_type_of, write_file
 from dockerapi.local.images.progress import ProgressLines
@@ -85,7 +86,7 @@ class Loader:
         try:
             packed = await self._unpacked(request, directory)
         except BaseException as error:
-            await remove_tree(directory)
+            await remove_by_child(directory)
             if not isinstance(error, EngineError) or isinstance(error, Cancelled):
                 raise
             # As dockerd: whatever is wrong with an archive comes after the answer has begun.
@@ -98,7 +99,7 @@ class Loader:
                 for one in packed:
                     await self._catalogue.descend(digest_of(one.config), one.parent)
             finally:
-                await remove_tree(directory)
+                await remove_by_child(directory)
 
         if not request.quiet:
             return Stream(serve, error_lines=True)

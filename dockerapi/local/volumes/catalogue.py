@@ -18,9 +18,9 @@ from msgspec import structs
 
 from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.engine.events import Event
+from dockerapi.local.host.removal import remove_by_child
 from dockerapi.local.host.sizes import tree_size
 from dockerapi.local.host.threads import in_thread, submit
-from dockerapi.local.images.content import remove_tree
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
 from dockerapi.local.store import Store
@@ -185,7 +185,7 @@ class Catalogue:
         except BaseException:
             await in_thread(driver.unbury, self._layout, name, grave)
             raise
-        await remove_tree(grave)
+        await remove_by_child(grave)
 
 
 def _named(wanted: Wanted) -> Wanted:

@@ -14,6 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from dockerapi.local.containers.security.apparmor import has_parser, is_on
 from dockerapi.local.host.holes import known_holes
 from dockerapi.local.host.probe import HostFacts, Tool, probe_host
 from dockerapi.model.versions import NEWEST, OLDEST
@@ -83,6 +84,8 @@ def render(found: Sequence[Finding]) -> str:
 def findings(host: HostFacts) -> Iterator[Finding]:
     """Give what is found on `host`, most needed first."""
     yield from _system(host)
+    if is_on():
+        yield _apparmor()
     yield from _runtimes(host)
     yield _program(host, "conmon", "apt-get install conmon")
     yield _firewall(host)
@@ -128,6 +131,13 @@ def _overlay(host: HostFacts) -> Finding:
     if host.filesystem == "overlay":
         return Finding(what, MISSING, on, "--data-root on another file system, such as a volume's")
     return Finding(what, OK, on)
+
+
+def _apparmor() -> Finding:
+    if has_parser():
+        return Finding("AppArmor", OK, "on")
+    remedy = "apt-get install apparmor; without its parser AppArmor confines no container"
+    return Finding("AppArmor", WARNING, "on, without apparmor_parser", remedy)
 
 
 def _runtimes(host: HostFacts) -> Iterator[Finding]:

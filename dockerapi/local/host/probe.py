@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.host.spawn import find_program, run
+from dockerapi.local.host.syscalls import check_file_system
 from dockerapi.local.host.threads import in_thread
 
 #: The programs, and how each tells its version.
@@ -114,7 +115,7 @@ async def _ask(name: str, options: tuple[str, ...]) -> Tool:
 def _facts(data_root: Path, tools: Mapping[str, Tool]) -> HostFacts:
     release = _os_release()
     mode = cgroup_mode()
-    overlay = "overlay" in _read("/proc/filesystems")
+    overlay = _has_overlay()
     machine = platform.machine()
     limits = _limits(mode)
     return HostFacts(
@@ -133,6 +134,14 @@ def _facts(data_root: Path, tools: Mapping[str, Tool]) -> HostFacts:
         tools=tools,
         warnings=tuple(_warnings(tools, limits, overlay)),
     )
+
+
+def _has_overlay() -> bool:
+    try:
+        check_file_system("overlay")
+    except OSError:
+        return "overlay" in _read("/proc/filesystems")
+    return True
 
 
 def _memory() -> int:

@@ -26,10 +26,10 @@ _libc.mount.argtypes = (
 
 #: `openat2` has this number on every architecture (Linux 5.6).
 _SYS_OPENAT2 = 437
-#: And so have `open_tree` and `move_mount` (Linux 5.2), and `mount_setattr` (Linux 5.12).
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+#: And so have `open_tree`, `move_mount` and `fsopen` (Linux 5.2), and `mount_setattr` (Linux 5.12).
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_MOUNT_SETATTR = 428, 429, 430, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
-_OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY = 0x1, 0x4
+_OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY, _FSOPEN_CLOEXEC = 0x1, 0x4, 0x1
 _PR_SET_CHILD_SUBREAPER = 36
 #: What `mount` takes of its options: a page, with the zero byte at its end.
 MOUNT_OPTIONS_LIMIT = 4095
@@ -200,6 +200,21 @@ def mount_tree(tree: int, target: StrPath) -> None:
         ctypes.c_int(_MOVE_MOUNT_FROM_EMPTY),
     ):
         raise _error(target)
+
+
+def check_file_system(kind: str) -> None:
+    """Raise OSError where the kernel has no file systems of `kind`, as a module either (fsopen(2)).
+
+    A module is loaded. Only root may ask.
+    """
+    context: int = _libc.syscall(
+        ctypes.c_long(_SYS_FSOPEN),
+        ctypes.c_char_p(os.fsencode(kind)),
+        ctypes.c_uint(_FSOPEN_CLOEXEC),
+    )
+    if context < 0:
+        raise _error(kind)
+    os.close(context)
 
 
 def setns(descriptor: int, kind: Namespace) -> None:

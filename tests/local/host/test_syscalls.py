@@ -17,6 +17,7 @@ from dockerapi.local.host.syscalls import (
     Namespace,
     Resolve,
     UnmountFlag,
+    check_file_system,
     mount,
     openat2,
     setns,
@@ -63,6 +64,13 @@ class MountTests(Rooted):
     def test_options_are_never_cut_off(self) -> None:
         text = "x" * (MOUNT_OPTIONS_LIMIT + 1)
         self.assertRaises(ValueError, mount, "tmpfs", self.base, "tmpfs", 0, text)
+
+
+class FileSystemTests(Rooted):
+    def test_what_the_kernel_has(self) -> None:
+        check_file_system("tmpfs")
+        error = self.assertRaises(OSError, check_file_system, "nosuchfs")
+        self.assertEqual((error.errno, error.filename), (errno.ENODEV, "nosuchfs"))
 
 
 class OverlayTests(Rooted):

@@ -1,12 +1,14 @@
 """AppArmor: the profile that confines containers where the kernel has AppArmor switched on.
 
 Source: apparmor.d(5), apparmor_parser(8); what is denied, and the profile's name, are dockerd's.
-Rule: where AppArmor is on, a container is never started without it because it could not be loaded:
-the runtime is told the profile's name, and refuses one that is not there.
+Rule: where AppArmor can be used, a container is never started without it because the profile could
+not be loaded: the runtime is told the profile's name, and refuses one that is not there. As with
+dockerd it cannot be used without its parser, and not from inside a container.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -14,15 +16,17 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.containers.security.options import SecurityOptions
-from dockerapi.local.host.spawn import find_program, run
+from dockerapi.local.host.spawn import MissingProgram, find_program, run
 from dockerapi.model.containers import HostConfig
 
 #: A dockerd beside us has it too, and one that is loaded is left as it is.
 DEFAULT = "docker-default"
 UNCONFINED = "unconfined"
 
+_PARSER = "apparmor_parser"
 _SWITCH = Path("/sys/module/apparmor/parameters/enabled")
-_LOADED = Path("/sys/kernel/security/apparmor/profiles")
+_KERNEL = Path("/sys/kernel/security/apparmor")
+_LOADED = _KERNEL / "profiles"
 _POLICY = Path("/etc/apparmor.d")
 
 #: Files of /proc that no container writes: all but its processes' and sys/kernel/shm*.
@@ -49,11 +53,27 @@ _DENIED = """\
 
 @cache
 def is_enabled() -> bool:
-    """Tell whether this kernel confines by AppArmor."""
+    """Tell whether containers are confined by AppArmor here."""
+    return is_on() and has_parser()
+
+
+def is_on() -> bool:
+    """Tell whether this kernel has AppArmor on, and takes profiles from here."""
     try:
-        return _SWITCH.read_text().startswith("Y")
+        # Who starts containers tells them so by this variable; their kernel's switch is the host's.
+        on = _SWITCH.read_text().startswith("Y") and "container" not in os.environ
     except OSError:
         return False
+    return on and _KERNEL.exists()
+
+
+def has_parser() -> bool:
+    """Tell whether profiles can be loaded here."""
+    try:
+        find_program(_PARSER)
+    except MissingProgram:
+        return False
+    return True
 
 
 def profile_of(host: HostConfig) -> str:
@@ -99,11 +119,13 @@ async def load() -> str:
 
     Nothing is wrong where there is no AppArmor, or the profile is there.
     """
+    if is_on() and not has_parser():
+        return f"AppArmor is on, but confines no container: {_PARSER} is not installed"
     if not is_enabled() or _is_loaded(DEFAULT):
         return ""
     try:
         # Without its cache, which is a directory of the host's.
-        command = [find_program("apparmor_parser"), "--skip-cache", "--replace"]
+        command = [find_program(_PARSER), "--skip-cache", "--replace"]
         done = await run(command, stdin=profile_text().encode(), timeout=30)
     except EngineError as error:
         reason = error.message

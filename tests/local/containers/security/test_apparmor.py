@@ -70,10 +70,15 @@ class LoadTests(TestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
-        self.patch(apparmor, "is_enabled", lambda: True)
+        self.switch = self.directory / "enabled"
+        self.switch.write_text("Y\n")
+        self.patch(apparmor, "_SWITCH", self.switch)
+        self.patch(apparmor, "_KERNEL", self.directory)
         self.patch(apparmor, "_LOADED", self.directory / "profiles")
-        path = f"{self.directory}:{os.environ['PATH']}"
-        self.patch(os, "environ", {**os.environ, "PATH": path})
+        environment = {name: value for name, value in os.environ.items() if name != "container"}
+        self.patch(os, "environ", environment | {"PATH": f"{self.directory}:{os.environ['PATH']}"})
+        apparmor.is_enabled.cache_clear()
+        self.addCleanup(apparmor.is_enabled.cache_clear)
 
     def parser(self, status: int) -> None:
         program = self.directory / "apparmor_parser"
@@ -98,10 +103,27 @@ class LoadTests(TestCase):
         self.assertIn("cannot be loaded: a reason", await apparmor.load())
 
     async def test_nothing_is_done_without_apparmor(self) -> None:
-        self.patch(apparmor, "is_enabled", lambda: False)
         self.parser(1)
+        self.switch.write_text("N\n")
         self.assertEqual(await apparmor.load(), "")
+        self.assertFalse(apparmor.is_enabled())
         self.assertFalse((self.directory / "given").exists())
+
+    async def test_nothing_is_done_inside_a_container(self) -> None:
+        # Its kernel's switch shows there, too.
+        self.parser(1)
+        for there, variables in ((False, {}), (True, {"container": "lxc"})):
+            self.patch(apparmor, "_KERNEL", self.directory / ("" if there else "nosuch"))
+            self.patch(os, "environ", os.environ | variables)
+            self.assertEqual(await apparmor.load(), "")
+            self.assertFalse(apparmor.is_enabled())
+        self.assertFalse((self.directory / "given").exists())
+
+    async def test_containers_start_without_a_parser(self) -> None:
+        self.patch(apparmor, "_PARSER", "no-such-parser")
+        self.assertIn("no-such-parser is not installed", await apparmor.load())
+        self.assertFalse(apparmor.is_enabled())
+        self.assertEqual(apparmor.profile_of(HostConfig()), "")
 
 
 class ConfinedTests(RigCase):

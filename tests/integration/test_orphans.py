@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,3 +42,18 @@ class OrphanTests(SynchronousTestCase):
         )
         self.server.docker("rm", "-f", "one")
         self.assertTrue(wait_until(lambda: not self.children()), self.children())
+
+    def test_how_one_ended_that_lost_its_monitor_is_told(self) -> None:
+        for command, code in ((("sleep", "1000"), "137"), (("sh", "-c", "read x; exit 7"), "7")):
+            self.server.docker("run", "-d", "-i", "--name", "one", "busybox", *command)
+            (monitor,) = [child for child in self.children() if child.name() == "conmon"]
+            monitor.kill()
+            self.assertTrue(wait_until(partial(_is_gone, monitor)))
+            if code == "137":
+                self.server.docker("kill", "one")
+            self.assertEqual(self.server.docker("wait", "one").decode().strip(), code)
+            self.server.docker("rm", "one")
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    return not process.is_running()

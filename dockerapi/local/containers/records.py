@@ -157,6 +157,8 @@ def _dead(row: tuple[Any, ...], reason: str) -> Container | None:
 
 def _container(row: tuple[Any, ...], mounts: Iterable[str]) -> Container:
     identity, name, owner, created, image, body, config, host_config, *state = row
+    if not _ID.fullmatch(identity):
+        raise ValueError(f"not an id: {identity!r}")
     merged = msgspec.json.decode(config, type=ContainerConfig)
     host = msgspec.json.decode(host_config, type=HostConfig)
     status, pid, start_time, code, error, oom_killed, started, finished, restarts, by_hand = state

@@ -33,12 +33,18 @@ class Catalogue:
         self.content = content
 
     async def start(self) -> None:
-        """Read the images, and remove content that none of them needs."""
-        for image in await self._store.read(records.load):
+        """Read the images, and remove content that none of them needs.
+
+        Where one cannot be read all content stays: containers may need it.
+        """
+        loaded = await self._store.read(records.load)
+        for image in loaded.images:
             self.index.add(image)
         blobs, _ = in_use(self.index)
         layers = {layer.chain_id: layer for image in self.index for layer in image.layers}
-        await self.content.sweep(blobs, layers)
+        self.content.know(layers)
+        if loaded.whole:
+            await self.content.sweep(blobs, layers)
 
     async def collect(self, names: Iterable[str]) -> None:
         """Remove those of these blobs and layers that no image needs and nobody holds."""

@@ -153,11 +153,12 @@ class Content:
     async def adopt(self, layer: Layer, directory: Path) -> None:
         """Give an unpacked layer its place; call it inside `alone` for its chain id."""
         target = self._layout.layer(layer.chain_id)
-        if layer.chain_id in self._layers:
+        if layer.chain_id in self._layers or await in_thread(target.is_dir):
+            # It may be there without being known: when records are damaged, nothing is removed.
             await remove_by_child(directory)
         else:
             os.rename(directory, target)
-            self._layers[layer.chain_id] = layer
+        self._layers[layer.chain_id] = layer
 
     async def settle(self) -> None:
         """Bring all blobs and layers onto the disk: once, before they are written down.
@@ -182,9 +183,12 @@ class Content:
         if doomed:
             await remove_by_child(*doomed)
 
-    async def sweep(self, blobs: Collection[str], layers: Mapping[str, Layer]) -> None:
-        """Remove everything but these blobs and layers; for the start, when nobody works."""
+    def know(self, layers: Mapping[str, Layer]) -> None:
+        """Take note at the start of the layers that are there."""
         self._layers = dict(layers)
+
+    async def sweep(self, blobs: Collection[str], layers: Collection[str]) -> None:
+        """Remove everything but these blobs and layers; for the start, when nobody works."""
         present = await in_thread(os.listdir, self._layout.blobs / "sha256")
         kept = {digest.removeprefix("sha256:") for digest in blobs}
         for name in present:

@@ -7,31 +7,53 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from msgspec import structs
+from twisted.logger import Logger
 
-from dockerapi.local.images.image import Image, Layer, decode_config
-from dockerapi.model.references import Reference
+from dockerapi.local.images.image import Image, Layer, chain_ids, decode_config
+from dockerapi.model.malformed import Malformed
+from dockerapi.model.references import Reference, is_digest
+
+_log = Logger()
 
 
-def load(db: sqlite3.Connection) -> list[Image]:
-    """Return every image."""
+class Loaded(NamedTuple):
+    """What the store has of images.
+
+    :ivar images: those that can be read.
+    :ivar whole: whether that is all; else nobody knows which content is needed.
+    """
+
+    images: list[Image]
+    whole: bool
+
+
+def load(db: sqlite3.Connection) -> Loaded:
+    """Return every image; what is damaged is left out, and logged."""
     layers: dict[str, list[Layer]] = {}
     for image, chain_id, diff_id, size in db.execute(
         "SELECT image, chain_id, diff_id, layers.size FROM image_layers"
         " JOIN layers USING (chain_id) ORDER BY image, position"
     ):
         layers.setdefault(image, []).append(Layer(chain_id, diff_id, size))
+    whole = True
     blobs: dict[str, dict[str, str]] = {}
     for image, digest, kind in db.execute("SELECT image, digest, media_type FROM image_blobs"):
-        blobs.setdefault(image, {})[digest] = kind
-    names: dict[str, list[Reference]] = {}
-    for name, image in db.execute("SELECT name, image FROM image_references ORDER BY name"):
-        names.setdefault(image, []).append(Reference.parse(name))
-    return [
-        Image(
+        if is_digest(digest):
+            blobs.setdefault(image, {})[digest] = kind
+        else:
+            whole = False
+            _log.error("a blob of the image {id} has no digest: {text}", id=image, text=digest)
+    names = _load_names(db)
+    images: list[Image] = []
+    for identity, raw, arrived, tagged, parent in db.execute(
+        "SELECT id, config, arrived, tagged, parent FROM images"
+    ):
+        image = Image(
             id=identity,
-            config=decode_config(raw)[0],
+            config={},
             raw=raw,
             layers=tuple(layers.get(identity, ())),
             blobs=blobs.get(identity, {}),
@@ -40,10 +62,37 @@ def load(db: sqlite3.Connection) -> list[Image]:
             tagged=tagged,
             parent=parent,
         )
-        for identity, raw, arrived, tagged, parent in db.execute(
-            "SELECT id, config, arrived, tagged, parent FROM images"
-        )
-    ]
+        try:
+            images.append(_checked(image))
+        except ValueError as error:
+            whole = False
+            _log.error("the rows of the image {id} are damaged: {error}", id=identity, error=error)
+    return Loaded(images, whole)
+
+
+def _load_names(db: sqlite3.Connection) -> dict[str, list[Reference]]:
+    """Return the names of images by their ids."""
+    names: dict[str, list[Reference]] = {}
+    for name, image in db.execute("SELECT name, image FROM image_references ORDER BY name"):
+        try:
+            names.setdefault(image, []).append(Reference.parse(name))
+        except Malformed as error:
+            text = "the name {name} of the image {id} is damaged: {error}"
+            _log.error(text, name=name, id=image, error=error)
+    return names
+
+
+def _checked(image: Image) -> Image:
+    """Return a stored image with its configuration; raises ValueError for one that is damaged."""
+    try:
+        config, diff_ids = decode_config(image.raw)
+    except Malformed as error:
+        raise ValueError(str(error)) from error
+    if not is_digest(image.id):
+        raise ValueError("the id is no digest")
+    if [layer.chain_id for layer in image.layers] != chain_ids(diff_ids):
+        raise ValueError("its layers are others than its configuration says")
+    return structs.replace(image, config=config)
 
 
 def add(db: sqlite3.Connection, image: Image, names: Iterable[Reference], now: int) -> None:
@@ -53,7 +102,8 @@ def add(db: sqlite3.Connection, image: Image, names: Iterable[Reference], now: i
     """
     db.execute(
         "INSERT INTO images (id, config, size, arrived, tagged, parent) VALUES (?, ?, ?, ?, 0, ?)"
-        " ON CONFLICT DO NOTHING",
+        # What is there may be damaged.
+        " ON CONFLICT (id) DO UPDATE SET config = excluded.config",
         (image.id, image.raw, image.size, image.arrived, image.parent),
     )
     for position, layer in enumerate(image.layers):
@@ -63,7 +113,7 @@ def add(db: sqlite3.Connection, image: Image, names: Iterable[Reference], now: i
         )
         db.execute(
             "INSERT INTO image_layers (image, position, chain_id) VALUES (?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
+            " ON CONFLICT (image, position) DO UPDATE SET chain_id = excluded.chain_id",
             (image.id, position, layer.chain_id),
         )
     db.executemany(

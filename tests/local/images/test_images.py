@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,52 @@ class ImportTests(ImagesTestCase):
         self.assertEqual(self.left_over(), [])
         self.assertEqual(len(list(self.layout.layers.iterdir())), 1)
         self.assertEqual(len(list((self.layout.blobs / "sha256").iterdir())), 1)
+
+    def _content(self) -> list[str]:
+        blobs = self.layout.blobs / "sha256"
+        return sorted(
+            path.name for where in (self.layout.layers, blobs) for path in where.iterdir()
+        )
+
+    async def test_damaged_rows_are_left_out_and_their_content_stays(self) -> None:
+        for statement in (
+            "UPDATE images SET config = x'ff7b' WHERE id = ?",
+            "UPDATE images SET id = 'junk' WHERE id = ?",
+            "UPDATE image_layers SET chain_id = 'junk' WHERE image = ?",
+        ):
+            name = f"busy{len(self.images)}"
+            layer = Archive().add("file", statement.encode()).bytes()
+            identity = await self.import_image(layer, name)
+            other, before = await self.import_image(OTHER, "other"), self._content()
+            await self.store.close()
+            with closing(sqlite3.connect(self.layout.database)) as connection, connection:
+                connection.execute(statement, (identity,))
+            await self.begin()
+            self.assertEqual((await self.images.resolve("other")).id, other)
+            with self.assertRaises(NotFound, msg=statement):
+                await self.images.resolve(identity)
+            self.assertEqual(self._content(), before, statement)
+            # The same layer can come again.
+            again = await self.images.resolve(await self.import_image(layer, name))
+            self.assertEqual(again.tags, (f"{name}:latest",))
+            self.assertTrue((self.images.layer_paths(again)[0] / "file").is_file())
+
+    async def test_a_damaged_digest_of_a_blob_removes_nothing(self) -> None:
+        identity, before = await self.import_image(SMALL, "busy"), self._content()
+        await self.store.close()
+        with closing(sqlite3.connect(self.layout.database)) as connection, connection:
+            connection.execute("UPDATE image_blobs SET digest = '../x'")
+        await self.begin()
+        self.assertEqual((await self.images.resolve("busy")).id, identity)
+        self.assertEqual(self._content(), before)
+
+    async def test_a_damaged_name_is_left_out(self) -> None:
+        identity = await self.import_image(SMALL, "busy")
+        await self.store.close()
+        with closing(sqlite3.connect(self.layout.database)) as connection, connection:
+            connection.execute("UPDATE image_references SET name = '../x'")
+        await self.begin()
+        self.assertEqual((await self.images.resolve(identity)).tags, ())
 
     async def _refused(self, error: type[EngineError], text: str, **options: Any) -> None:
         with self.assertRaises(error) as caught:

@@ -10,11 +10,13 @@ import fcntl
 import os
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from dockerapi.local.host.pidfd import exit_of
 
@@ -23,6 +25,9 @@ UNKNOWN_CODE = 255
 #: How long conmon may take from the end of its container to its own, in seconds: it still empties
 #: the pipes.
 MONITOR_PATIENCE = 2.0
+#: How long whoever reaps a process that lost its monitor may take, and how often it is looked for,
+#: in seconds.
+_REAPED, _PAUSE = 1.0, 0.02
 _PIDFD_GET_INFO = 0xC040FF0B
 _INFO_EXIT = 1 << 3
 
@@ -56,7 +61,13 @@ async def until_ended(
         finally:
             if alarm.active():
                 alarm.cancel()
-    return read_end(exit_file, oom_file, kernel_exit_code(pidfd), time.time_ns())
+    ended_at = time.time_ns()
+    code = None if _is_told(exit_file) else await _told_by_kernel(pidfd, clock)
+    return read_end(exit_file, oom_file, code, ended_at)
+
+
+def _is_told(exit_file: Path) -> bool:
+    return exit_file.exists()
 
 
 def read_end(exit_file: Path, oom_file: Path, otherwise: int | None, now: int) -> End:
@@ -78,10 +89,16 @@ def is_there(pid_file: Path) -> bool:
 
 
 def kernel_exit_code(pidfd: int) -> int | None:
-    """Return the exit code of a process that ended and was reaped, as the kernel keeps it.
+    """Return the exit code of a process that has ended, as the kernel keeps it.
 
-    None where it does not. A signal's number counts from 128, as for shells.
+    None where it does not, or not yet: until it is reaped it tells the parent alone. A signal's
+    number counts from 128, as for shells.
     """
+    with suppress(ChildProcessError):
+        ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is not None:
+            signalled = ended.si_code != os.CLD_EXITED
+            return ended.si_status + 128 * signalled
     info = bytearray(64)
     struct.pack_into("=Q", info, 0, _INFO_EXIT)
     try:
@@ -93,3 +110,11 @@ def kernel_exit_code(pidfd: int) -> int | None:
         return None
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+async def _told_by_kernel(pidfd: int, clock: IReactorTime) -> int | None:
+    """Return the exit code of a process that has ended, which someone is about to reap."""
+    end = clock.seconds() + _REAPED
+    while (code := kernel_exit_code(pidfd)) is None and clock.seconds() < end:
+        await deferLater(clock, _PAUSE)
+    return code

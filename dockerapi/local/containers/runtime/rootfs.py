@@ -136,9 +136,16 @@ def mount_root(directories: Directories, layers: Sequence[Path], *, volatile: bo
     if volatile:
         # The kernel refuses to mount again what was volatile, unless told that nothing was lost.
         shutil.rmtree(directories.work / "work" / "incompat", ignore_errors=True)
-    mount_overlay(
-        directories.merged, layers, directories.upper, directories.work, volatile=volatile
-    )
+    try:
+        mount_overlay(
+            directories.merged, layers, directories.upper, directories.work, volatile=volatile
+        )
+    except FileNotFoundError as error:
+        gone = ", ".join(path.name for path in layers if not path.is_dir())
+        raise EngineError(
+            f"error creating overlay mount to {directories.merged}: {error.strerror}: "
+            f"the image's layer {gone} is gone"
+        ) from error
 
 
 def prepare(

@@ -70,6 +70,19 @@ class ReconcileTests(RigCase):
         self.assertEqual((after["Status"], after["Pid"]), ("running", before["Pid"]))
         self.assertEqual(str(after["StartedAt"])[:16], str(before["StartedAt"])[:16])
 
+    async def test_a_row_without_an_id_keeps_no_other_from_being_taken_up(self) -> None:
+        for name in ("cx", "cy"):
+            await self.rig.create("sleep", "100", name=name, host={"NetworkMode": "bridge"})
+            await self.rig.job("ContainerStart", name)
+        before = await self.state("cy")
+        await self.rig.stop()
+        self.forget("UPDATE containers SET id = 'junk' WHERE name = 'cx'")
+        await self.rig.start()
+        self.assertEqual((await self.state("cy"))["Pid"], before["Pid"])
+        self.assertEqual([one.name for one in self.rig.containers.registry], ["cy"])
+        await self.rig.create("true", name="cz", host={"NetworkMode": "bridge"})
+        await self.rig.job("ContainerStart", "cz")
+
     async def test_a_container_of_another_runtime_than_the_servers(self) -> None:
         other = "crun" if self.rig.containers.runtime == "runc" else "runc"
         made = await self.rig.create("sleep", "100", name="cx", host={"Runtime": other})

@@ -112,14 +112,13 @@ def _load_endpoints(
 ) -> dict[str, list[Endpoint]]:
     """Return the endpoints of each sandbox, in `networks` by id; what is damaged is left out."""
     endpoints: dict[str, list[Endpoint]] = {}
-    for row in connection.execute(
-        "SELECT id, name, interface, mac, address, network, sandbox FROM endpoints ORDER BY rowid"
+    for id, sandbox, network_id, name, interface, mac, address in connection.execute(
+        "SELECT id, sandbox, network, name, interface, mac, address FROM endpoints ORDER BY rowid"
     ):
-        *told, network_id, sandbox = row
         try:
-            endpoint = _endpoint(*told, networks[network_id])
+            endpoint = _endpoint(id, name, interface, mac, address, networks[network_id])
         except (ValueError, KeyError) as error:
-            _log.error("the row of the endpoint {id} is damaged: {error}", id=row[0], error=error)
+            _log.error("the row of the endpoint {id} is damaged: {error}", id=id, error=error)
         else:
             endpoints.setdefault(sandbox, []).append(endpoint)
     return endpoints

@@ -57,6 +57,7 @@ class Control:
         if timeout is None:
             timeout = config.stop_timeout if config.stop_timeout is not None else STOP_TIMEOUT
         if await self._lifecycle.give_up_restart(container):
+            self._ledger.publish(container, "stop")
             return
         container.untold_stops += 1
         try:

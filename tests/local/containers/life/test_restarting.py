@@ -118,6 +118,7 @@ class RestartTests(RigCase):
         await deferLater(reactor, 1.0)
         self.assertEqual(self.rig.actions().count("start"), starts)
         self.assertEqual((await self.inspect())["State"]["Status"], "exited")  # type: ignore[index]
+        self.assertEqual(self.rig.actions()[-1], "stop")
 
     async def test_a_restart_that_the_host_refuses_is_given_up(self) -> None:
         await self.with_policy("always", "sleep", "1000")

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from dockerapi.local.containers.security.apparmor import has_parser, is_on
-from dockerapi.local.host.holes import known_holes
+from dockerapi.local.host.advisories import known_advisories
 from dockerapi.local.host.probe import HostFacts, Tool, probe_host
 from dockerapi.model.versions import NEWEST, OLDEST
 
@@ -145,7 +145,7 @@ def _runtimes(host: HostFacts) -> Iterator[Finding]:
     if not present:
         yield Finding("runtime", MISSING, "neither runc nor crun", "apt-get install runc")
     for tool in present:
-        holes = known_holes(tool.name, tool.version, tool.commit)
+        holes = known_advisories(tool.name, tool.version, tool.commit)
         yield Finding(
             tool.name,
             WARNING if holes else OK,

@@ -9,7 +9,7 @@ from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from dockerapi.check import MISSING, OK, WARNING, findings, render
-from dockerapi.local.host.holes import known_holes
+from dockerapi.local.host.advisories import known_advisories
 from dockerapi.local.host.probe import PROGRAMS, HostFacts, Tool
 
 LIMITS = dict.fromkeys(("MemoryLimit", "SwapLimit", "CPUShares", "PidsLimit"), True)
@@ -64,7 +64,7 @@ class FindingTests(SynchronousTestCase):
 
 class HoleTests(SynchronousTestCase):
     def cves(self, program: str, version: str, commit: str = "") -> set[str]:
-        return {hole.cve for hole in known_holes(program, version, commit)}
+        return {hole.cve for hole in known_advisories(program, version, commit)}
 
     def test_old_versions_have_them(self) -> None:
         self.assertIn("CVE-2024-21626", self.cves("runc", "1.1.11"))

@@ -12,7 +12,7 @@ from dockerapi.http.body import EMPTY, EmptyBody, Feeder, Inbox
 from dockerapi.http.framing import ChunkedDecoder, Decoder, LengthDecoder
 from dockerapi.http.head import Head, HeadBuffer, Refused
 from dockerapi.http.limits import Limits
-from dockerapi.http.reading import prepare
+from dockerapi.http.readsize import size_reads
 
 
 class Incoming:
@@ -57,7 +57,7 @@ class Incoming:
         length = head.length
         if length == 0:
             return EMPTY
-        prepare(self._transport, length)
+        size_reads(self._transport, length)
         self.decoder = ChunkedDecoder(self._limits) if length is None else LengthDecoder(length)
         self.body = body = Inbox(feeder, self._limits.body_buffer)
         return body
@@ -77,7 +77,7 @@ class Incoming:
             self.expects = False
         body = self.body
         if rest is not None:
-            prepare(self._transport, 0)
+            size_reads(self._transport, 0)
             self.decoder = self.body = None
             self.expects = False
             if self._raw is not None:

@@ -32,7 +32,7 @@ from dockerapi.local.host.spawn import run
 from dockerapi.local.host.threads import in_thread
 from dockerapi.local.images.image import Layer
 from dockerapi.local.layout import Layout
-from dockerapi.local.turns import Turns
+from dockerapi.local.namedlocks import NamedLocks
 from dockerapi.wire.duplex import Source
 
 #: How much is gathered for one write in a thread, in bytes.
@@ -87,7 +87,7 @@ class Content:
         self._layout = layout
         self._held: Counter[str] = Counter()
         self._layers: dict[str, Layer] = {}
-        self._turns = Turns()
+        self._locks = NamedLocks()
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Lease]:
@@ -104,7 +104,7 @@ class Content:
 
     def alone(self, name: str) -> AbstractAsyncContextManager[None]:
         """Let one at a time work on a digest or chain id."""
-        return self._turns.of(name)
+        return self._locks.of(name)
 
     def has_blob(self, digest: str) -> bool:
         """Tell whether the blob is here, whole."""

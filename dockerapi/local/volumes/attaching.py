@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.local.host.threads import submit
 from dockerapi.local.layout import Layout
-from dockerapi.local.turns import Turns
+from dockerapi.local.namedlocks import NamedLocks
 from dockerapi.local.volumes import driver
 from dockerapi.local.volumes.catalogue import Catalogue
 from dockerapi.local.volumes.volume import Volume
@@ -31,7 +31,7 @@ class Attacher:
         self._catalogue = catalogue
         self._layout = layout
         self._events = events
-        self._turns = Turns()
+        self._locks = NamedLocks()
         self._holders: dict[str, set[str]] = {}
         self._threads = threads
 
@@ -41,7 +41,7 @@ class Attacher:
         Raises `EngineError` in dockerd's words.
         """
         volume = self._catalogue.get(name)
-        async with self._turns.of(name):
+        async with self._locks.of(name):
             holders = self._holders.setdefault(name, set())
             try:
                 if volume.needs_mount and not holders:
@@ -55,7 +55,7 @@ class Attacher:
 
     async def detach(self, name: str, holder: str) -> bool:
         """Let go of what `attach` gave; return whether `holder` had it. Failures are logged."""
-        async with self._turns.of(name):
+        async with self._locks.of(name):
             holders = self._holders.get(name, set())
             if holder not in holders:
                 return False

@@ -23,8 +23,8 @@ from dockerapi.local.host.sizes import tree_size
 from dockerapi.local.host.threads import in_thread, submit
 from dockerapi.local.journal import Journal
 from dockerapi.local.layout import Layout
+from dockerapi.local.namedlocks import NamedLocks
 from dockerapi.local.store import Store
-from dockerapi.local.turns import Turns
 from dockerapi.local.volumes import driver, records
 from dockerapi.local.volumes.rules import check_driver, check_name, check_options
 from dockerapi.local.volumes.volume import ANONYMOUS, Volume
@@ -53,7 +53,7 @@ class Catalogue:
         self._volumes: dict[str, Volume] = {}
         #: The containers that have each volume, in the order in which they got it.
         self._users: dict[str, dict[str, None]] = {}
-        self._turns = Turns()
+        self._locks = NamedLocks()
 
     async def start(self) -> None:
         """Load what is kept, and make its directories good."""
@@ -96,7 +96,7 @@ class Catalogue:
         """
         wanted = _named(wanted)
         check_driver(wanted.name, wanted.driver)
-        async with self._turns.of(wanted.name):
+        async with self._locks.of(wanted.name):
             return await self._create(wanted)
 
     async def claim(self, container: str, wanted: Wanted) -> tuple[Volume, bool]:
@@ -126,7 +126,7 @@ class Catalogue:
 
     async def remove(self, name: str) -> None:
         """Remove a volume with its content; raise `NotFound`, and `Conflict` where it is used."""
-        async with self._turns.of(name):
+        async with self._locks.of(name):
             await self._remove(name)
 
     async def remove_unused(self, name: str) -> bool:

@@ -18,8 +18,8 @@ from twisted.logger import Logger
 
 from dockerapi.engine.errors import EngineError
 from dockerapi.local.networks.bridge import Bridge
+from dockerapi.local.networks.publishing.descriptors import check_descriptors
 from dockerapi.local.networks.publishing.holding import Held, Holding, PortAllocated
-from dockerapi.local.networks.publishing.room import check_room
 from dockerapi.local.networks.publishing.tcp import TcpProxy
 from dockerapi.local.networks.publishing.udp import UdpProxy
 from dockerapi.local.networks.rules import Forward
@@ -142,7 +142,7 @@ class Publisher:
         self._entries.clear()
 
     async def _take(self, requests: Sequence[PortRequest], target: str) -> list[Held]:
-        check_room(sum(len(request.addresses) for request in requests))
+        check_descriptors(sum(len(request.addresses) for request in requests))
         versions = (6,) if self._bridge.leads else (4, 6)
         held: list[Held] = []
         async with self._taking:

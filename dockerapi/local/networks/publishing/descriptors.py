@@ -16,7 +16,7 @@ _SPARE = 256
 _FEW = 8
 
 
-def check_room(wanted: int) -> None:
+def check_descriptors(wanted: int) -> None:
     """Raise `EngineError` with a remedy where `wanted` more descriptors are too many."""
     if wanted <= _FEW:
         return

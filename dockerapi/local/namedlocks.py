@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from twisted.internet.defer import DeferredLock
 
 
-class Turns:
+class NamedLocks:
     """Locks by name."""
 
     def __init__(self) -> None:

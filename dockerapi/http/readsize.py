@@ -15,7 +15,7 @@ _MUCH = 1 << 18
 _LARGE = 1 << 16
 
 
-def prepare(transport: Any, length: int | None) -> None:
+def size_reads(transport: Any, length: int | None) -> None:
     """Read much at once where a body has a large `length`, or (None) one that is not known."""
     if isinstance(transport, Connection):
         if length is None or length > _LARGE:

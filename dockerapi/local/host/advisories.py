@@ -1,4 +1,4 @@
-"""Known holes of container runtimes, and whether a version has them mended.
+"""Security advisories on container runtimes, and whether a version has them mended.
 
 Source: the advisories named by their CVE numbers. Distributions mend old versions: their package's
 revision decides, where it is known. Rule: pure; a version that cannot be read has them all.
@@ -11,8 +11,8 @@ import re
 import msgspec
 
 
-class Hole(msgspec.Struct, frozen=True):
-    """A known hole.
+class Advisory(msgspec.Struct, frozen=True):
+    """A published hole of `program`, and `what` it lets whom do.
 
     :ivar mended: the first version without it, of upstream's branches; newest branch first.
     :ivar packages: what the names of distribution packages that have it mended begin with, and
@@ -28,45 +28,45 @@ class Hole(msgspec.Struct, frozen=True):
 
 _CANDIDATE = re.compile(r"[-~](?:rc|alpha|beta)")
 
-HOLES = (
-    Hole(
+ADVISORIES = (
+    Advisory(
         "CVE-2024-21626",
         "a container can reach the host's files through a leaked descriptor",
         "runc",
         ((1, 1, 12),),
         (("1.1.5+ds1-1+deb12u", 1),),
     ),
-    Hole(
+    Advisory(
         "CVE-2024-45310",
         "a container can make empty files and directories on the host",
         "runc",
         ((1, 2, 0), (1, 1, 14)),
     ),
-    Hole(
+    Advisory(
         "CVE-2025-31133",
         "a container can write to masked files of the host",
         "runc",
         ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
     ),
-    Hole(
+    Advisory(
         "CVE-2025-52565",
         "a container can write to files of the host through /dev/console",
         "runc",
         ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
     ),
-    Hole(
+    Advisory(
         "CVE-2025-52881",
         "a container can redirect the runtime's writes to /proc",
         "runc",
         ((1, 4, 0), (1, 3, 3), (1, 2, 8)),
     ),
-    Hole(
+    Advisory(
         "CVE-2022-27650",
         "containers run with inheritable capabilities",
         "crun",
         ((1, 4, 4),),
     ),
-    Hole(
+    Advisory(
         "CVE-2025-24965",
         "an image with the krun handler can write to the host",
         "crun",
@@ -75,8 +75,8 @@ HOLES = (
 )
 
 
-def known_holes(program: str, version: str, commit: str = "") -> list[Hole]:
-    """Return the holes of `program` in `version`; `commit` may name the distribution's package.
+def known_advisories(program: str, version: str, commit: str = "") -> list[Advisory]:
+    """Return the advisories on `program` in `version`; `commit` may name its package.
 
     A version that cannot be read has them all.
     """
@@ -87,11 +87,11 @@ def known_holes(program: str, version: str, commit: str = "") -> list[Hole]:
         # Before the release of that number; which of the candidates has what is not told.
         numbers = (*numbers[:-1], numbers[-1] - 0.5) if numbers else numbers
     return [
-        hole
-        for hole in HOLES
-        if hole.program == program
-        and not _is_mended(numbers, hole)
-        and not any(_is_package(commit, *package) for package in hole.packages)
+        advisory
+        for advisory in ADVISORIES
+        if advisory.program == program
+        and not _is_mended(numbers, advisory)
+        and not any(_is_package(commit, *package) for package in advisory.packages)
     ]
 
 
@@ -100,8 +100,8 @@ def _is_package(commit: str, begin: str, first: int) -> bool:
     return revision is not None and int(revision[0]) >= first
 
 
-def _is_mended(numbers: tuple[float, ...], hole: Hole) -> bool:
-    newest, *branches = hole.mended
+def _is_mended(numbers: tuple[float, ...], advisory: Advisory) -> bool:
+    newest, *branches = advisory.mended
     if numbers >= newest:
         return True
     return any(numbers[:2] == branch[:2] and numbers >= branch for branch in branches)

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.trial.unittest import SynchronousTestCase
 
-from dockerapi.http.reading import prepare
+from dockerapi.http.readsize import size_reads
 
 
 class ReadingTests(SynchronousTestCase):
@@ -25,9 +25,9 @@ class ReadingTests(SynchronousTestCase):
         transport = Connection(ours, Protocol(), cast(IReactorFDSet, reactor))
         usual = transport.bufferSize
         for length in (None, 1 << 30):
-            prepare(transport, length)
+            size_reads(transport, length)
             self.assertGreater(transport.bufferSize, usual)
-            prepare(transport, 0)
+            size_reads(transport, 0)
             self.assertEqual(transport.bufferSize, usual)
-        prepare(transport, 100)
+        size_reads(transport, 100)
         self.assertEqual(transport.bufferSize, usual)

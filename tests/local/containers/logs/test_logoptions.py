@@ -21,6 +21,62 @@ from dockerapi.local.containers.logs.spool.rotation import Policy
 from dockerapi.local.containers.logs.values import parse_size
 from dockerapi.model.containers import ContainerConfig, HostConfig, LogConfig
 
+#: Options that dockerd refuses at the creation, with the words for each.
+REFUSED: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("json-file", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
+    ("", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
+    ("local", {"labels": "x"}, "unknown log opt 'labels' for log driver local"),
+    ("syslog", {"a": "1"}, "unknown log opt 'a' for syslog log driver"),
+    ("syslog", {"syslog-format": "x"}, "Invalid syslog format"),
+    ("syslog", {"syslog-facility": "x"}, "invalid syslog facility"),
+    (
+        "syslog",
+        {"syslog-address": "ftp://a"},
+        "syslog-address should be in form proto://address, got ftp://a",
+    ),
+    (
+        "syslog",
+        {"syslog-address": "tcp://127.0.0.1:x"},
+        'parse "tcp://127.0.0.1:x": invalid port ":x" after host',
+    ),
+    ("gelf", {}, "gelf-address is a required parameter"),
+    (
+        "gelf",
+        {"gelf-address": "udp://x"},
+        "gelf: please provide gelf-address as proto://host:port",
+    ),
+    (
+        "gelf",
+        {"gelf-address": "tcp://x:1", "gelf-compression-type": "gzip"},
+        "compression is only supported on UDP",
+    ),
+    ("gelf", {"foo": "x"}, 'unknown log opt "foo" for gelf log driver'),
+    ("fluentd", {"cache-disabled": "x"}, "invalid value for option cache-disabled: x"),
+    (
+        "fluentd",
+        {"fluentd-address": "http://x"},
+        'invalid fluentd-address http://x: strconv.Atoi: parsing "//x": invalid syntax',
+    ),
+    (
+        "fluentd",
+        {"fluentd-max-retries": "x"},
+        'strconv.ParseUint: parsing "x": invalid syntax',
+    ),
+    ("journald", {"foo": "x"}, "unknown log opt 'foo' for journald log driver"),
+    ("nope", {}, 'error looking up logging plugin nope: plugin "nope" not found'),
+    ("local", {"mode": "junk"}, "logger: logging mode not supported: junk"),
+    (
+        "json-file",
+        {"max-buffer-size": "4m"},
+        "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+    ),
+    (
+        "json-file",
+        {"mode": "non-blocking", "max-buffer-size": "junk"},
+        "error parsing option max-buffer-size: invalid size: 'junk'",
+    ),
+)
+
 
 def message(call: object, *arguments: object) -> str:
     assert callable(call)
@@ -56,60 +112,7 @@ class NamesTests(SynchronousTestCase):
             check_options(config)
 
     def test_what_dockerd_refuses(self) -> None:
-        for driver, options, text in (
-            ("json-file", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
-            ("", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
-            ("local", {"labels": "x"}, "unknown log opt 'labels' for log driver local"),
-            ("syslog", {"a": "1"}, "unknown log opt 'a' for syslog log driver"),
-            ("syslog", {"syslog-format": "x"}, "Invalid syslog format"),
-            ("syslog", {"syslog-facility": "x"}, "invalid syslog facility"),
-            (
-                "syslog",
-                {"syslog-address": "ftp://a"},
-                "syslog-address should be in form proto://address, got ftp://a",
-            ),
-            (
-                "syslog",
-                {"syslog-address": "tcp://127.0.0.1:x"},
-                'parse "tcp://127.0.0.1:x": invalid port ":x" after host',
-            ),
-            ("gelf", {}, "gelf-address is a required parameter"),
-            (
-                "gelf",
-                {"gelf-address": "udp://x"},
-                "gelf: please provide gelf-address as proto://host:port",
-            ),
-            (
-                "gelf",
-                {"gelf-address": "tcp://x:1", "gelf-compression-type": "gzip"},
-                "compression is only supported on UDP",
-            ),
-            ("gelf", {"foo": "x"}, 'unknown log opt "foo" for gelf log driver'),
-            ("fluentd", {"cache-disabled": "x"}, "invalid value for option cache-disabled: x"),
-            (
-                "fluentd",
-                {"fluentd-address": "http://x"},
-                'invalid fluentd-address http://x: strconv.Atoi: parsing "//x": invalid syntax',
-            ),
-            (
-                "fluentd",
-                {"fluentd-max-retries": "x"},
-                'strconv.ParseUint: parsing "x": invalid syntax',
-            ),
-            ("journald", {"foo": "x"}, "unknown log opt 'foo' for journald log driver"),
-            ("nope", {}, 'error looking up logging plugin nope: plugin "nope" not found'),
-            ("local", {"mode": "junk"}, "logger: logging mode not supported: junk"),
-            (
-                "json-file",
-                {"max-buffer-size": "4m"},
-                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
-            ),
-            (
-                "json-file",
-                {"mode": "non-blocking", "max-buffer-size": "junk"},
-                "error parsing option max-buffer-size: invalid size: 'junk'",
-            ),
-        ):
+        for driver, options, text in REFUSED:
             self.assertRaises(InvalidParameter, check_options, LogConfig(driver, options))
             self.assertEqual(message(check_options, LogConfig(driver, options)), text)
 

@@ -7,7 +7,7 @@ texts as dockerd's. Rule: what the host's cgroups cannot limit is told as a warn
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -38,6 +38,7 @@ class CgroupSupport(msgspec.Struct, frozen=True):
     memory: bool
     swap: bool
     cpu: bool
+    cpuset: bool
     pids: bool
     weights: bool
     swappiness: bool
@@ -53,7 +54,7 @@ def cgroup_support() -> CgroupSupport:
             found = set(file.read().split())
         memory = "memory" in found
         return CgroupSupport(
-            *(True, memory, memory, "cpu" in found, "pids" in found),
+            *(True, memory, memory, "cpu" in found, "cpuset" in found, "pids" in found),
             *("io" in found, False, False),
         )
 
@@ -65,6 +66,7 @@ def cgroup_support() -> CgroupSupport:
         has("memory/memory.limit_in_bytes"),
         has("memory/memory.memsw.limit_in_bytes"),
         has("cpu/cpu.cfs_quota_us"),
+        has("cpuset/cpuset.cpus"),
         has("pids/cgroup.procs"),
         has("blkio/blkio.weight"),
         has("memory/memory.swappiness"),
@@ -171,9 +173,9 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
     """Return `host` with what `support` lacks left out, and a warning for each such limit."""
     warnings: list[str] = []
     changes: dict[str, Any] = {}
-    for controller, names, warning in _CONTROLLERS:
+    for is_there, names, warning in _CONTROLLERS:
         asked = [name for name in names if getattr(host, name)]
-        if asked and not getattr(support, controller):
+        if asked and not is_there(support):
             warnings.append(warning)
             changes.update({name: type(getattr(host, name))() for name in asked})
     dropped = [_drop_pids_limit(host, support), *_drop_of_memory(host, support)]
@@ -186,21 +188,21 @@ def drop_unsupported(host: HostConfig, support: CgroupSupport) -> tuple[HostConf
 
 
 #: What is left out where a controller is missing, and the warning then.
-_CONTROLLERS = (
+_CONTROLLERS: tuple[tuple[Callable[[CgroupSupport], bool], tuple[str, ...], str], ...] = (
     (
-        "memory",
+        lambda support: support.memory,
         ("memory", "memory_swap", "memory_reservation"),
         "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
         "Limitation discarded.",
     ),
     (
-        "cpu",
+        lambda support: support.cpu,
         ("cpu_shares", "nano_cpus", "cpu_period", "cpu_quota"),
         "Your kernel does not support CPU CFS scheduler, or the cgroup is not mounted. "
         "Limitation discarded.",
     ),
     (
-        "cpuset",
+        lambda support: support.cpuset,
         ("cpuset_cpus", "cpuset_mems"),
         "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
     ),

@@ -176,7 +176,7 @@ class LocalBackend:
                 defaults=settings.defaults,
             ),
             self._reactor,
-            observers=(self._logs, self._attachments, self._health),
+            observers=(self._execs, self._logs, self._attachments, self._health),
         )
 
     def _make_system(self, engine: Engine) -> System:

@@ -20,6 +20,7 @@ from dockerapi.engine.job import Job
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.execs.exec import Exec
 from dockerapi.local.containers.execs.process import ExecProcesses
+from dockerapi.local.containers.life.observers import Observer
 from dockerapi.local.containers.life.transitions import Operation, check
 from dockerapi.local.containers.registry import Registry
 from dockerapi.local.containers.runtime.places import Places
@@ -44,7 +45,7 @@ _FORGET_EVERY = 30.0
 PATIENCE = 10.0
 
 
-class Execs:
+class Execs(Observer):
     """The execs of all containers."""
 
     def __init__(
@@ -80,6 +81,13 @@ class Execs:
         self._processes.stop()
         for each in self._execs.values():
             each.hub.close()
+
+    def ended(self, container: Container) -> None:
+        """Forget the execs that were never started: they belong to the run that is over."""
+        for identity in tuple(container.exec_ids):
+            found = self._execs.get(identity)
+            if found is not None and not found.started:
+                self.forget(found)
 
     async def create(self, job: Job) -> Answer:
         """Answer ContainerExec.

@@ -79,7 +79,7 @@ class StreamsCase(RigCase):
         self.logs = ContainerLogs(registry, lambda one: places.directories(one).log, reactor)
         self.attachments = Attachments(registry, events, reactor, places.watch, self.logs)
         self.execs = Execs(registry, places, foundation.toolbox, events, reactor, reactor)
-        return (self.attachments,)
+        return (self.execs, self.attachments)
 
     def serve(self, answer: Any, client: Client) -> Deferred[None]:
         self.assertIsInstance(answer, Hijack | Stream)

@@ -260,8 +260,7 @@ class ExecTests(ExecCase):
         for name in ("ExecInspect", "ExecStart"):
             message = await self.fails(NotFound, self.rig.job(name, waiting, body={}))
             self.assertEqual(message, f"No such exec instance: {waiting}")
-        container = await self.rig.job("ContainerInspect", "cx")
-        self.assertNotIn(waiting, container["ExecIDs"] or ())
+        await until(lambda: waiting not in self.rig.containers.registry.get("cx").exec_ids)
         await self.rig.job("ContainerStart", "cx")
         await self.fails(NotFound, self.rig.job("ExecStart", waiting, body={}))
 

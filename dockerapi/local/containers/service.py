@@ -39,8 +39,10 @@ from dockerapi.local.containers.runtime.runtimes import Runtimes
 from dockerapi.local.containers.runtime.tools import Tools
 from dockerapi.local.containers.security import apparmor
 from dockerapi.local.containers.stats.operation import Stats
+from dockerapi.local.host.cgrouproot import INIT, pass_controllers_on
 from dockerapi.local.host.mountns import stop_sharing
 from dockerapi.local.host.spawn import find_program
+from dockerapi.local.host.threads import in_thread
 from dockerapi.local.store import Store
 from dockerapi.model.containers import LogConfig
 from dockerapi.model.defaults import ContainerDefaults
@@ -132,6 +134,10 @@ class Containers:
 
         What is missing is no error here but noted in `problems`; starting a container says it.
         """
+        if moved := await in_thread(pass_controllers_on):
+            self.log.info(
+                "moved {n} processes out of the way of limits: cgroup {to}", n=moved, to=INIT
+            )
         try:
             conmon = find_program("conmon")
             runtimes = Runtimes(self._layout, conmon, self._settings.runtimes)

@@ -144,7 +144,8 @@ class CrashTests(TestCase):
             client.stop()
         for client in clients:
             client.join(40)
-        self.assertEqual([one for client in clients for one in client.mistakes], [])
+        mistakes = [one for client in clients for one in client.mistakes]
+        self.assertEqual(mistakes, [], self.server.log)
         self.assertGreater(sum(client.answers for client in clients), 3 * KILLS)
         records = [one for client in clients for one in client.records]
         self.all_ids = {one.id for one in records if one.id}

@@ -470,6 +470,22 @@ class RestartTests(PublishingCase):
         again = await self.rig.connect(2, ports=request("", str(ended.ports[0].number)))
         self.assertEqual(again.ports, ended.ports)
 
+    async def test_what_somebody_else_took_meanwhile_is_given_to_no_other(self) -> None:
+        sandbox = await self.rig.connect(1, ports=request())
+        number = sandbox.ports[0].number
+        await self.rig.crash()
+        with socket.create_server(("127.0.0.1", number)):
+            await self.rig.start()
+            await self.rig.networks.reconcile([identity(1)])
+        # It could be bound now.
+        with self.assertRaises(EngineError) as caught:
+            await self.rig.connect(2, ports=request("", str(number)))
+        self.assertIn(f":{number} failed: port is already allocated", caught.exception.message)
+        others = [await self.rig.connect(other, ports=request()) for other in (2, 3)]
+        self.assertNotIn(number, [one.number for other in others for one in other.ports])
+        await self.rig.networks.disconnect(identity(1))
+        await self.rig.connect(1, ports=request("", str(number)))
+
 
 class SharedTests(PublishingCase):
     async def test_a_namespace_that_others_joined_loses_its_link(self) -> None:

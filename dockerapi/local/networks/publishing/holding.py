@@ -55,10 +55,10 @@ class PortAllocated(EngineError):
 
 @attrs.frozen(eq=False)
 class Held:
-    """A port of the host and the socket that holds it."""
+    """A port of the host and the socket that holds it; None where somebody else has it."""
 
     port: PublishedPort
-    socket: socket.socket
+    socket: socket.socket | None
 
 
 class Holding:
@@ -99,9 +99,14 @@ class Holding:
         """Hold a port that a container has from an earlier server; raises OSError."""
         return self._keep(port, _bind(port, accepting))
 
+    def claim(self, port: PublishedPort) -> Held:
+        """Give a port to no other container, though it cannot be held."""
+        return self._keep(port, None)
+
     def release(self, held: Held) -> None:
         """Let a port go."""
-        held.socket.close()
+        if held.socket is not None:
+            held.socket.close()
         key = (held.port.port.protocol, held.port.number)
         addresses = self._held[key]
         addresses[held.port.address] -= 1
@@ -140,7 +145,7 @@ class Holding:
             raise
         return held
 
-    def _keep(self, port: PublishedPort, bound: socket.socket) -> Held:
+    def _keep(self, port: PublishedPort, bound: socket.socket | None) -> Held:
         addresses = self._held.setdefault((port.port.protocol, port.number), Counter())
         addresses[port.address] += 1
         return Held(port, bound)

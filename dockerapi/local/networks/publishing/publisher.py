@@ -90,7 +90,8 @@ class Publisher:
     def restore(self, sandbox: Sandbox) -> None:
         """Hold ports again that an earlier server published, with their proxies.
 
-        A port that somebody else has taken meanwhile is led on, where the kernel leads it.
+        A port that somebody else has taken meanwhile is led on, where the kernel leads it, and is
+        given to no other container.
         """
         held: list[Held] = []
         for port in sandbox.ports:
@@ -103,6 +104,7 @@ class Publisher:
                     address=port.address,
                     error=error,
                 )
+                held.append(self._holding.claim(port))
         self._entries[sandbox.id] = _Entry(held)
         self._start_proxies(sandbox)
 
@@ -171,7 +173,7 @@ class Publisher:
 
     def _start_proxies(self, sandbox: Sandbox) -> None:
         for held in self._entries[sandbox.id].held:
-            if not self._is_led(held.port):
+            if held.socket is not None and not self._is_led(held.port):
                 port = held.port.port
                 kind = TcpProxy if port.protocol == "tcp" else UdpProxy
                 self._proxies[held] = kind(self._reactor, held.socket, sandbox.address, port.number)

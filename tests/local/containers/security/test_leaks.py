@@ -112,6 +112,7 @@ class LeakTests(RigCase):
         self.assertEqual(layout.database.stat().st_mode & 0o077, 0)
         pid = os.fork()
         if pid == 0:
+            os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
             tried = [layout.container(container.id) / "merged/bin/busybox", layout.database]

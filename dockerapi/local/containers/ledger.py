@@ -5,8 +5,10 @@ Rule: a change is in the database before it can be read, and can be read before 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from dockerapi.engine.errors import Conflict, EngineError, NotFound
 from dockerapi.engine.events import Event, EventBus
 from dockerapi.local.containers import records
 from dockerapi.local.containers.container import Container, State
@@ -69,6 +71,21 @@ class Ledger:
 
     def __contains__(self, container: Container) -> bool:
         return container.id in self._registry
+
+    @contextmanager
+    def telling_removal(self, container: Container) -> Iterator[None]:
+        """Raise what a later client is told where the block fails since `container` is removed.
+
+        That is `NotFound`, or `Conflict` while its removal is under way.
+        """
+        try:
+            yield
+        except (EngineError, OSError) as error:
+            if container not in self:
+                raise NotFound(f"No such container: {container.id}") from error
+            if container.removing:
+                raise Conflict(f"container {container.id} is marked for removal") from error
+            raise
 
     async def rename(self, container: Container, name: str) -> None:
         """Give a container the reserved name `name`; its old one is free then."""

@@ -332,7 +332,8 @@ class Operations:
         container = self._registry.get(request.container)
         check(Operation.INSIDE, container, request.container)
         cgroup = cgroup_path(container.id, container.host_config)
-        answer = await top(cgroup, container.state.pid, request.arguments)
+        with self._ledger.telling_removal(container):
+            answer = await top(cgroup, container.state.pid, request.arguments)
         self._ledger.publish(container, "top")
         return answer
 

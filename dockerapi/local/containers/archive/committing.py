@@ -88,7 +88,8 @@ class Commits:
             container_config=_document(container.config),
         )
         async with self._still(container, pause=request.pause):
-            image = await self._committer.commit(below, upper, step, request.name)
+            with self._ledger.telling_removal(container):
+                image = await self._committer.commit(below, upper, step, request.name)
             reference = request.name.familiar if request.name is not None else ""
             self._ledger.publish(
                 container, "commit", comment=request.comment, imageID=image.id, imageRef=reference

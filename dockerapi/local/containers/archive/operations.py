@@ -65,12 +65,13 @@ class ArchiveOperations:
         """Answer ContainerArchiveInfo: a header alone."""
         request = await job.request(ArchiveRequest)
         container = self._registry.get(request.container)
-        child = await self._start(container, "stat", [request.path])
-        try:
-            stat = await _stat(child, request.path, request.container)
-            await child.finish()
-        finally:
-            child.close()
+        with self._ledger.telling_removal(container):
+            child = await self._start(container, "stat", [request.path])
+            try:
+                stat = await _stat(child, request.path, request.container)
+                await child.finish()
+            finally:
+                child.close()
         return Bare(((_HEADER, stat.header()),))
 
     async def get(self, job: Job) -> Answer:
@@ -93,12 +94,13 @@ class ArchiveOperations:
     async def _read(self, container: Container, path: str, name: str) -> tuple[Child, PathStat]:
         """Begin to read a path of a container that the client calls `name`."""
         mounted = [point.destination for point in container.mounts]
-        child = await self._start(container, "get", [path, *mounted])
-        try:
-            return child, await _stat(child, path, name)
-        except BaseException:
-            child.close()
-            raise
+        with self._ledger.telling_removal(container):
+            child = await self._start(container, "get", [path, *mounted])
+            try:
+                return child, await _stat(child, path, name)
+            except BaseException:
+                child.close()
+                raise
 
     async def put(self, job: Job) -> Answer:
         """Answer PutContainerArchive: put the body's archive into a directory."""
@@ -106,8 +108,8 @@ class ArchiveOperations:
         container = self._registry.get(request.container)
         # Without a user there is nobody to give it to: owners stay as the archive has them.
         own = request.own and container.config.user
-        owner = await self._owner(container) if own else ("-", "-")
-        with closing(Feed()) as feed:
+        with self._ledger.telling_removal(container), closing(Feed()) as feed:
+            owner = await self._owner(container) if own else ("-", "-")
             arguments = [request.path, "1" if request.keep_kinds else "0", *owner, "-"]
             child = await self._start(container, "put", arguments, feed)
             try:
@@ -123,10 +125,8 @@ class ArchiveOperations:
         """Answer ContainerExport: an archive of the whole root, without what is mounted in it."""
         request = await job.request(ContainerRequest)
         container = self._registry.get(request.container)
-        async with AsyncExitStack() as stack:
-            directories = await stack.enter_async_context(self._roots.mounted(container))
-            child = await Child.start("export", [directories.merged, "0"])
-            _keep_until_end(child, stack.pop_all())
+        with self._ledger.telling_removal(container):
+            child = await self._export(container)
         self._ledger.publish(container, "export")
         return Stream(child.serve, content_type="application/octet-stream")
 
@@ -138,7 +138,8 @@ class ArchiveOperations:
         if not upper.is_dir():
             return Encoded(b"null\n")
         layers = await self._places.layers(container)
-        child = await Child.start("changes", [upper, *layers])
+        with self._ledger.telling_removal(container):
+            child = await Child.start("changes", [upper, *layers])
 
         async def serve(sink: Sink) -> None:
             try:
@@ -167,6 +168,14 @@ class ArchiveOperations:
             )
             if feed is not None:
                 feed.opened()
+            _keep_until_end(child, stack.pop_all())
+        return child
+
+    async def _export(self, container: Container) -> Child:
+        """Start a child that reads a root, which is there for as long as the child lives."""
+        async with AsyncExitStack() as stack:
+            directories = await stack.enter_async_context(self._roots.mounted(container))
+            child = await Child.start("export", [directories.merged, "0"])
             _keep_until_end(child, stack.pop_all())
         return child
 

@@ -10,6 +10,7 @@ import errno
 import os
 import posixpath
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from dockerapi.model.containers import HostConfig
@@ -38,12 +39,13 @@ def holds(identity: str, pid: int) -> bool:
 def processes(path: str) -> set[int]:
     """Return the numbers of the processes in a cgroup and beneath it; perhaps none."""
     for parent in (_ROOT, _ROOT / "pids", _ROOT / "devices", _ROOT / "memory"):
-        try:
-            own = (parent / path / "cgroup.procs").read_text()
-        except OSError:
-            continue
-        beneath = (file.read_text() for file in (parent / path).rglob("cgroup.procs"))
-        return {int(number) for text in (own, *beneath) for number in text.split()}
+        if (parent / path).is_dir():
+            found: set[int] = set()
+            # Nothing is said of what vanishes meanwhile.
+            for folder, _, _ in os.walk(parent / path):
+                with suppress(OSError):
+                    found.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
+            return found
     return set()
 
 

@@ -1,4 +1,4 @@
-"""A container that is being made: what the rest of the engine knows of it meanwhile."""
+"""Containers that are being made or removed: what others know of them meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from dockerapi.engine.errors import Conflict
+from dockerapi.engine.errors import Conflict, NotFound
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.ledger import Ledger
 from tests.local.containers.support import RigCase
@@ -50,3 +50,32 @@ class MakingTests(RigCase):
         await self.assertFailure(Deferred.fromCoroutine(self.rig.create(name="box")), Conflict)
         self.written.callback(None)
         await self.made
+
+
+class RemovedTests(RigCase):
+    """One that is removed while somebody works with it."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.ledger = self.rig.containers.ledger
+        await self.rig.create("true", name="box")
+        self.container = self.rig.containers.registry.get("box")
+
+    def fail(self) -> None:
+        with self.ledger.telling_removal(self.container):
+            raise FileNotFoundError("/a/path/of/the/host")
+
+    async def test_what_fails_says_that_it_is_gone(self) -> None:
+        self.assertRaises(FileNotFoundError, self.fail)
+        self.container.removing = True
+        error = self.assertRaises(Conflict, self.fail)
+        self.assertIn("is marked for removal", error.message)
+        self.container.removing = False
+        await self.rig.job("ContainerDelete", "box")
+        error = self.assertRaises(NotFound, self.fail)
+        self.assertEqual(error.message, f"No such container: {self.container.id}")
+
+    async def test_what_succeeds_all_the_same_is_told(self) -> None:
+        with self.ledger.telling_removal(self.container):
+            await self.rig.job("ContainerDelete", "box")
+        self.assertNotIn(self.container, self.ledger)

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from msgspec import structs
+import msgspec
 
 from benchmarks import rows, servers
 from benchmarks.rootfs import busybox
@@ -130,7 +130,7 @@ def save(results: Sequence[Result], path: Path) -> None:
         "python": sys.version,
         "rows": [
             {
-                **structs.asdict(result.number),
+                **msgspec.to_builtins(result.number),
                 "values": dict(result.values),
                 "ratio": result.ratio(result.subject),
             }

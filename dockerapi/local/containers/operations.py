@@ -37,6 +37,7 @@ from dockerapi.local.containers.runtime.cgroups import cgroup_path
 from dockerapi.local.containers.runtime.joining import resolve_joined
 from dockerapi.local.containers.runtime.namespaces import resolve_modes
 from dockerapi.local.containers.runtime.resources import cgroup_support
+from dockerapi.local.containers.signals import parse_signal
 from dockerapi.local.containers.views.inspection import Inspection
 from dockerapi.local.containers.views.top import top
 from dockerapi.local.host.threads import in_thread
@@ -219,16 +220,18 @@ class Operations:
     async def kill(self, job: Job) -> None:
         """Answer ContainerKill.
 
-        Raises `NotFound` where there is no such container, and `Conflict` where it does not run.
+        Raises `InvalidParameter` for no signal, `NotFound` where there is no such container, and
+        `Conflict` where it does not run.
         """
         request = await job.request(KillRequest)
         try:
+            number = parse_signal(request.signal or "SIGKILL")
             container = self._registry.get(request.container)
-        except NotFound as missing:
-            text = f"cannot kill container: {request.container}: {missing.message}"
-            raise NotFound(text) from missing
+        except (InvalidParameter, NotFound) as error:
+            text = f"cannot kill container: {request.container}: {error.message}"
+            raise type(error)(text) from error
         try:
-            await self._control.kill(container, request.signal)
+            await self._control.kill(container, number)
         except Conflict:
             # One that does not run was no error once.
             if job.version >= _KILL_TELLS or container.state.running:

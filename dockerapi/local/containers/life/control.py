@@ -11,7 +11,7 @@ from contextlib import suppress
 from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 
-from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
+from dockerapi.engine.errors import Conflict, EngineError, NotModified
 from dockerapi.local.containers.container import Container, Status
 from dockerapi.local.containers.ledger import Ledger, event
 from dockerapi.local.containers.life.lifecycle import Lifecycle
@@ -112,16 +112,11 @@ class Control:
             if container.state.running:
                 await self._ledger.save(container, structs.replace(container.state, by_hand=True))
 
-    async def kill(self, container: Container, signal_name: str) -> None:
-        """Send a signal; SIGKILL waits for the end.
+    async def kill(self, container: Container, number: int) -> None:
+        """Send the signal `number`; SIGKILL waits for the end.
 
-        Raises `InvalidParameter` for no signal, `Conflict` where the container does not run.
+        Raises `Conflict` where the container does not run.
         """
-        try:
-            number = parse_signal(signal_name or "SIGKILL")
-        except InvalidParameter as bad:
-            name = container.name
-            raise InvalidParameter(f"cannot kill container: {name}: {bad.message}") from None
         check(Operation.KILL, container)
         if await self._lifecycle.give_up_restart(container):
             return

@@ -12,14 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import SkipTest
 
 from dockerapi.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
-from dockerapi.local.containers.runtime import conmon
 from dockerapi.local.containers.runtime.runtime import StartFailed
 from dockerapi.local.host.pidfd import exit_of
 from dockerapi.model.malformed import Malformed
-from tests.local.containers.support import Rig, RigCase
+from tests.local.containers.support import RigCase
 
 
 def traces(base: Path) -> list[str]:
@@ -285,6 +284,15 @@ class LifecycleTests(RigCase):
             InvalidParameter, self.rig.job("ContainerKill", "cx", query="signal=NOPE")
         )
         self.assertEqual(message, "cannot kill container: cx: invalid signal: NOPE")
+        # The signal is looked at before the container.
+        for number in ("99", "-3"):
+            message = await self.assertRaisesAsync(
+                InvalidParameter, self.rig.job("ContainerKill", "none", query=f"signal={number}")
+            )
+            self.assertEqual(
+                message,
+                f"cannot kill container: none: the linux daemon does not support signal {number}",
+            )
         # Until the shell has set its trap, the signal is lost on it; and it takes only one.
         log = self.rig.containers.places.directories(self.rig.containers.registry.get("cx")).log
         while not log.exists() or b"set" not in log.read_bytes():
@@ -563,70 +571,6 @@ class LifecycleTests(RigCase):
         made = await self.rig.create("true", Runtime="crun", host={"Runtime": "runc"})
         shown = await self.rig.job("ContainerInspect", made["Id"])
         self.assertEqual(shown["HostConfig"]["Runtime"], "runc")
-
-
-class SlowRuntimeTests(TestCase):
-    """A runtime that hangs."""
-
-    timeout = 120
-
-    async def test_it_is_given_up_and_the_container_can_be_removed(self) -> None:
-        self.patch(conmon, "PATIENCE", 0.5)
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        program = directory.absolute() / "slow"
-        program.write_text('#!/bin/sh\ncase "$*" in *create*) exec sleep 1000;; esac\n')
-        program.chmod(0o755)
-        rig = Rig(runtimes={"slow": str(program)})
-        await rig.start()
-        self.addCleanup(rig.close)
-        await rig.create("true", name="hangs", host={"Runtime": "slow"})
-        try:
-            await rig.job("ContainerStart", "hangs")
-        except EngineError as error:
-            self.assertIn("did not make a process within 0.5 s", error.message)
-        else:
-            raise self.failureException("it was started")
-        await rig.job("ContainerDelete", "hangs")
-
-    async def test_one_that_is_not_there(self) -> None:
-        rig = Rig(runtimes={"path": "/nosuch/runtime", "name": "nosuchruntime"})
-        await rig.start()
-        self.addCleanup(rig.close)
-        for name, why in (
-            ("path", "fork/exec /nosuch/runtime: no such file or directory"),
-            ("name", 'exec: "nosuchruntime": executable file not found in $PATH'),
-        ):
-            await rig.create("true", name=name, host={"Runtime": name})
-            with self.assertRaises(InvalidParameter) as refused:
-                await rig.job("ContainerStart", name)
-            self.assertTrue(refused.exception.message.endswith(why), refused.exception.message)
-            state = (await rig.job("ContainerInspect", name))["State"]
-            self.assertEqual((state["Status"], state["ExitCode"]), ("created", 127))
-            waited = await rig.job("ContainerWait", name, query="condition=not-running")
-            self.assertEqual(waited, {"StatusCode": 127, "Error": {"Message": state["Error"]}})
-            await rig.job("ContainerDelete", name)
-
-    async def test_how_one_ended_that_said_nothing_is_told(self) -> None:
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        program = directory.absolute() / "mortal"
-        # As it is tried it works; later it is killed, as for lack of memory.
-        program.write_text(
-            '#!/bin/sh\ncase "$*" in *create*"/c/"*) kill -9 $$;; esac\nexec crun "$@"\n'
-        )
-        program.chmod(0o755)
-        rig = Rig(runtimes={"mortal": str(program)})
-        await rig.start()
-        self.addCleanup(rig.close)
-        for terminal in (False, True):
-            made = await rig.create("true", Tty=terminal, host={"Runtime": "mortal"})
-            try:
-                await rig.job("ContainerStart", made["Id"])
-            except EngineError as error:
-                self.assertIn("it ended without a word, with status 1", error.message)
-            else:
-                raise self.failureException("it was started")
 
 
 class RuncTests(LifecycleTests):

@@ -1,6 +1,7 @@
 """Word of containers that run out of memory, of those too that live on.
 
-Source: dockerd's event `oom`, one for each time; conmon opens a file `oom` each time.
+Source: dockerd's event `oom`, one for each time. With cgroups of version 1 conmon opens a file
+`oom` each time; of version 2 it misses most, so the kernel's own count is read (`memory.events`).
 Rule: a container's end tells of the shortage that ended it, where nobody has told of one yet.
 """
 
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import structs
-from twisted.internet.inotify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, INotify
+from twisted.internet.inotify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_MODIFY, INotify
 from twisted.python._inotify import INotifyError
 from twisted.python.filepath import FilePath
 
 from dockerapi.local.containers.container import Container
 from dockerapi.local.containers.ledger import Ledger, event
+from dockerapi.local.containers.runtime.cgroups import ROOT, cgroup_path
+from dockerapi.local.containers.runtime.resources import cgroup_support
 
 
 class Shortages:
@@ -43,30 +46,31 @@ class Shortages:
         if container.host_config.memory <= 0:
             # Only the host's own shortage can concern it, which ends it.
             return
-        directory = FilePath(str(oom_file.parent))
+        sign = _Count(_events_of(container)) if cgroup_support().unified else _Mark(oom_file)
+        path = FilePath(str(sign.path))
         run = container.state.started_at
 
-        def closed(_: object, path: FilePath[bytes], mask: int) -> None:
-            if path.basename() == os.fsencode(oom_file.name):
+        def changed(_: object, path: FilePath[bytes], mask: int) -> None:
+            if sign.tells(path.basename()):
                 self._happened(container, run)
 
         if self._notifier is None:
             self._notifier = INotify()
             self._notifier.startReading()
-        # Where its monitor is gone already, its end is about to be told.
+        # Where its monitor or its cgroup is gone already, its end is about to be told.
         with suppress(INotifyError):
-            self._notifier.watch(directory, IN_CLOSE_NOWRITE | IN_CLOSE_WRITE, callbacks=[closed])
-            self._watched[container.id] = directory
-        if oom_file.exists() and not container.state.oom_killed:
+            self._notifier.watch(path, sign.mask, callbacks=[changed])
+            self._watched[container.id] = path
+        if sign.there() and not container.state.oom_killed:
             self._happened(container, run)
 
     def leave(self, container: Container) -> None:
         """Watch a container that has ended no more."""
-        directory = self._watched.pop(container.id, None)
-        if directory is not None and self._notifier is not None:
-            # The directory may be gone, and the watch with it.
+        path = self._watched.pop(container.id, None)
+        if path is not None and self._notifier is not None:
+            # What was watched may be gone, and the watch with it.
             with suppress(KeyError):
-                self._notifier.ignore(directory)
+                self._notifier.ignore(path)
 
     def stop(self) -> None:
         """Watch nothing any more."""
@@ -103,3 +107,55 @@ class Shortages:
                 self._telling[container.id] = False
         finally:
             del self._telling[container.id]
+
+
+class _Mark:
+    """The file that a monitor opens at each shortage.
+
+    :ivar path: what is to be watched for `mask`.
+    """
+
+    mask = IN_CLOSE_NOWRITE | IN_CLOSE_WRITE
+
+    def __init__(self, file: Path) -> None:
+        self.path = file.parent
+        self._file = file
+
+    def there(self) -> bool:
+        """Tell whether there was a shortage already."""
+        return self._file.exists()
+
+    def tells(self, name: bytes) -> bool:
+        """Tell whether a change of the file `name` means one."""
+        return name == os.fsencode(self._file.name)
+
+
+class _Count:
+    """The kernel's count of processes that it killed; as `_Mark`."""
+
+    mask = IN_MODIFY
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = 0
+
+    def there(self) -> bool:
+        return self.tells(b"")
+
+    def tells(self, name: bytes) -> bool:
+        seen, self._seen = self._seen, self._now()
+        return self._seen > seen
+
+    def _now(self) -> int:
+        try:
+            lines = self.path.read_text().splitlines()
+        except OSError:
+            # The cgroup has gone.
+            return self._seen
+        return max(
+            (int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), default=0
+        )
+
+
+def _events_of(container: Container) -> Path:
+    return ROOT / cgroup_path(container.id, container.host_config) / "memory.events"

@@ -17,7 +17,8 @@ from dockerapi.model.containers import HostConfig
 
 #: The parent of the cgroups of containers that name no other.
 CGROUP_PARENT = "dockerapi"
-_ROOT = Path("/sys/fs/cgroup")
+#: Where cgroups are mounted.
+ROOT = Path("/sys/fs/cgroup")
 _PAUSE = 0.005
 
 
@@ -38,7 +39,7 @@ def holds(identity: str, pid: int) -> bool:
 
 def processes(path: str) -> set[int]:
     """Return the numbers of the processes in a cgroup and beneath it; perhaps none."""
-    for parent in (_ROOT, _ROOT / "pids", _ROOT / "devices", _ROOT / "memory"):
+    for parent in (ROOT, ROOT / "pids", ROOT / "devices", ROOT / "memory"):
         if (parent / path).is_dir():
             found: set[int] = set()
             # Nothing is said of what vanishes meanwhile.
@@ -54,7 +55,7 @@ def remove_cgroups(path: str, tries: int = 20) -> bool:
 
     Blocks: up to 0.1 s while the kernel lets go of the last process.
     """
-    for parent in (_ROOT, *(entry for entry in _ROOT.iterdir() if entry.is_dir())):
+    for parent in (ROOT, *(entry for entry in ROOT.iterdir() if entry.is_dir())):
         for attempt in range(tries):
             try:
                 _remove_tree(parent / path)

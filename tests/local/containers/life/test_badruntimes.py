@@ -17,7 +17,6 @@ class BadRuntimeTests(TestCase):
     timeout = 120
 
     async def test_it_is_given_up_and_the_container_can_be_removed(self) -> None:
-        self.patch(conmon, "PATIENCE", 0.5)
         directory = Path(self.mktemp())
         directory.mkdir()
         program = directory.absolute() / "slow"
@@ -27,6 +26,8 @@ class BadRuntimeTests(TestCase):
         await rig.start()
         self.addCleanup(rig.close)
         await rig.create("true", name="hangs", host={"Runtime": "slow"})
+        # Not before: the others are tried as the engine starts.
+        self.patch(conmon, "PATIENCE", 0.5)
         try:
             await rig.job("ContainerStart", "hangs")
         except EngineError as error:

@@ -88,7 +88,8 @@ class LifecycleTests(RigCase):
         # Each capability brings its calls along.
         host = {"CapAdd": ["SYS_ADMIN"], "CapDrop": ["SYS_CHROOT"]}
         output = await self.rig.run("sh", "-c", command, host=host)
-        self.assertNotIn("unshare", output)
+        # AppArmor may forbid it, which says so in other words.
+        self.assertNotRegex(output, "unshare.*: Operation not permitted")
         self.assertIn("chroot: can't change root directory", output)
 
     async def test_filter_holds_for_execs(self) -> None:
@@ -150,8 +151,9 @@ class LifecycleTests(RigCase):
         self.assertIn("size=1024k", output)
 
     async def test_no_limit_of_processes(self) -> None:
-        output = await self.rig.run("cat", "/sys/fs/cgroup/pids/pids.max", host={"PidsLimit": -1})
-        self.assertEqual((self.rig.status, output), (0, "max\n"))
+        command = "cd /sys/fs/cgroup; cat pids/pids.max || cat pids.max"
+        output = await self.rig.run("sh", "-c", command, host={"PidsLimit": -1})
+        self.assertEqual((self.rig.status, output.splitlines()[-1]), (0, "max"))
 
     async def test_home_of_a_user_without_an_entry(self) -> None:
         output = await self.rig.run("sh", "-c", "echo $HOME", User="4321:4321")
@@ -178,8 +180,8 @@ class LifecycleTests(RigCase):
             await self.rig.create(command, name="cx")
             starting = self.rig.job("ContainerStart", "cx")
             message = await self.assertRaisesAsync(StartFailed, starting)
-            # By this word the CLI tells 126 from 125.
-            self.assertIn("permission denied", message)
+            # By these words the CLI tells 126 from 125; recent runtimes say the second.
+            self.assertRegex(message, "permission denied|is a directory")
             await self.rig.job("ContainerDelete", "cx")
 
     async def test_init(self) -> None:

@@ -97,11 +97,17 @@ class ReconcileTests(RigCase):
     async def test_a_start_that_was_not_written_down_and_has_ended(self) -> None:
         for name, auto_remove in (("stays", False), ("goes", True)):
             host = {"AutoRemove": auto_remove}
-            await self.rig.create("sh", "-c", "sleep 0.3; exit 7", name=name, host=host)
+            script = "while ! [ -e /tmp/go ]; do sleep 0.02; done; exit 7"
+            await self.rig.create("sh", "-c", script, name=name, host=host)
             await self.rig.job("ContainerStart", name)
+        containers = list(self.rig.containers.registry)
         await self.rig.stop()
         self.forget()
-        await deferLater(reactor, 0.8)
+        for one in containers:
+            Path(f"/proc/{one.state.pid}/root/tmp/go").touch()
+        exits = [self.rig.layout.container_run(one.id) / "exits" / one.id for one in containers]
+        while not all(path.exists() for path in exits):
+            await deferLater(reactor, 0.02)
         await self.rig.start()
         state = await self.state("stays")
         self.assertEqual((state["Status"], state["ExitCode"]), ("exited", 7))

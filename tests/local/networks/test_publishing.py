@@ -358,6 +358,10 @@ class HoldingTests(PublishingCase):
 
     async def test_the_server_answers_while_many_are_taken(self) -> None:
         """1,500 ports take a while: others have their turn all the time."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        # As the server has it.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(4096, limits[0]), limits[1]))
         longest = _LongestTurn()
         self.addCleanup(longest.stop)
         wish = [PortRequest(Port(1 + n), ("127.0.0.1",)) for n in range(1500)]

@@ -29,9 +29,9 @@ _EXTENDED_ARG, _LOAD_CONST, _STORE_NAME = (
 
 
 def load_without_docstrings() -> None:
-    """Have the modules that are imported from now on loaded without docstrings: 3 MB less (PSS).
+    """Have the modules that are imported from now on loaded without docstrings: 2.5 MB less (PSS).
 
-    Unlike with -OO assertions stay, and nothing is compiled again.
+    Unlike with -OO assertions stay, and nothing is compiled again. Costs 50 ms in all at the start.
     """
     if _hook not in sys.path_hooks:
         sys.path_hooks.insert(0, _hook)

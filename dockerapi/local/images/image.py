@@ -59,6 +59,10 @@ class Image(msgspec.Struct, frozen=True):
     tagged: int = 0
     parent: str = ""
 
+    def __repr__(self) -> str:
+        # Its configuration may be megabytes long, and has environments in it.
+        return f"Image({self.id!r})"
+
     @property
     def hex(self) -> str:
         """The id without its algorithm."""

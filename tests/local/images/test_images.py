@@ -29,6 +29,8 @@ class ImportTests(ImagesTestCase):
         self.assertEqual(image.id, identity)
         self.assertEqual(image.tags, ("busy:latest",))
         self.assertEqual(image.runtime_config["Env"], ["a=b", "c=d e"])
+        # What is logged of it shows no environment.
+        self.assertEqual(repr(image), f"Image({identity!r})")
         self.assertEqual(image.runtime_config["Cmd"], ["/bin/sh", "-c", "sh"])
         (layer,) = self.images.layer_paths(image)
         self.assertEqual((layer / "bin/sh").read_bytes(), b"#!")
